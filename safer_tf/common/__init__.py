@@ -1,0 +1,1 @@
+"""What every stage shares; imports nothing heavy."""

@@ -1,0 +1,86 @@
+"""Flags that every binary shares, and the exit code of an error."""
+
+import os
+import re
+import sys
+from typing import Callable
+
+from absl import app
+from absl import flags
+
+from safer_tf.common import errors
+
+_BAD_INPUT = 2
+
+
+def define_flags(default_root_dir: str = 'runs/default') -> None:
+  """Defines --root_dir --gin_file --gin_bindings --seed."""
+  flags.DEFINE_string(
+      'root_dir', default_root_dir, 'Run directory; every stage reads and '
+      'writes below it.'
+  )
+  flags.DEFINE_multi_string(
+      'gin_file', [], 'Gin file: a path, or a shipped name such as '
+      'methods/safer.gin. May be repeated; later files win.'
+  )
+  flags.DEFINE_multi_string(
+      'gin_bindings', [], "A gin binding such as 'train_prior.num_steps = "
+      "100'. May be repeated; wins over files."
+  )
+  flags.DEFINE_integer('seed', 0, 'Random seed of the stage.')
+
+
+def parse_config() -> None:
+  """Parses the config that the flags name."""
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  from safer_tf.common import config  # pylint: disable=g-import-not-at-top
+
+  config.parse(flags.FLAGS.gin_file, flags.FLAGS.gin_bindings)
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+  """Runs a binary's main; a user's mistake ends in one line and exit code 2.
+
+  Args:
+    main: function of the unparsed arguments.
+  """
+
+  def guarded(arguments: list[str]) -> None:
+    if len(arguments) > 1:
+      _fail(f'Unexpected argument {arguments[1]!r}; see --help.')
+    try:
+      main(arguments)
+    except errors.UserError as error:
+      _fail(str(error))
+    except KeyboardInterrupt:
+      print('Interrupted; run the same command to go on.', file=sys.stderr)
+      sys.exit(130)
+    except Exception as error:  # Only what a user can mend is translated.
+      message = _translated(error)
+      if message is None:
+        raise
+      _fail(message)
+
+  app.run(guarded)
+
+
+def _translated(error: Exception) -> str | None:
+  """The message of a user's mistake raised below `UserError`, else None."""
+  if any(base.__name__ == 'EnvError' for base in type(error).__mro__):
+    return str(error)
+  if isinstance(error, OSError) and error.errno is not None:
+    return f'{error.filename or "File"}: {error.strerror}.'
+  # gin appends its scope to whatever a configurable raised.
+  missing = 'Required bindings for' in str(error) or (
+      isinstance(error, TypeError) and 'In call to configurable' in str(error)
+      and 'required' in str(error)
+  )
+  if missing:
+    return f'Missing gin parameter: {error}'
+  return None
+
+
+def _fail(message: str) -> None:
+  line = re.sub(r'\s*\n\s*', ' ', message).strip()
+  print(f'error: {line}', file=sys.stderr)
+  sys.exit(_BAD_INPUT)

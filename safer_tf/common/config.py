@@ -1,0 +1,102 @@
+"""Finding and parsing gin files."""
+
+import difflib
+import os
+import re
+from typing import Sequence
+
+from safer_tf.common import errors
+
+# A folder that holds this file is the config folder, and no other is.
+_SENTINEL = 'base.gin'
+
+
+def config_dir() -> str:
+  """Folder of the shipped gin files: the installed package's or checkout's.
+
+  Raises:
+    UserError: neither holds them.
+  """
+  here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+  for candidate in (
+      os.path.join(here, 'configs'), os.path.join(os.path.dirname(here), 'gin')
+  ):
+    if os.path.exists(os.path.join(candidate, _SENTINEL)):
+      return candidate
+  raise errors.UserError(
+      f'The shipped gin files are missing beside {here}; reinstall safer_tf.'
+  )
+
+
+def shipped() -> list[str]:
+  """Names of all shipped gin files, relative to `config_dir`."""
+  top = config_dir()
+  found = []
+  for folder, _, names in os.walk(top):
+    found += [
+        os.path.relpath(os.path.join(folder, name), top)
+        for name in names if name.endswith('.gin')
+    ]
+  return sorted(found)
+
+
+def resolve(name: str) -> str:
+  """Path of a gin file named by path or relative to the shipped folder.
+
+  Args:
+    name: e.g. `methods/safer.gin` or a path of the user's own.
+
+  Returns:
+    An existing path.
+
+  Raises:
+    UserError: there is none; the nearest shipped names are listed.
+  """
+  for candidate in (name, os.path.join(config_dir(), name)):
+    if os.path.isfile(candidate):
+      return candidate
+  nearest = difflib.get_close_matches(name, shipped(), n=3, cutoff=0.3)
+  raise errors.UserError(
+      f'Gin file {name!r} was not found. Nearest shipped files: '
+      f'{", ".join(nearest) or ", ".join(shipped())}.'
+  )
+
+
+def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
+  """Parses gin files, then bindings, after registering all configurables.
+
+  Args:
+    gin_files: names for `resolve`, in order; later ones win.
+    bindings: single gin bindings, e.g. `train_prior.num_steps = 10`.
+
+  Raises:
+    UserError: a file is missing, or a name or value in it is wrong.
+  """
+  import gin  # pylint: disable=g-import-not-at-top
+
+  from safer_tf import configurables  # Registers them. # noqa: F401
+
+  paths = [resolve(name) for name in gin_files]
+  gin.clear_config()
+  gin.add_config_file_search_path(config_dir())
+  try:
+    gin.parse_config_files_and_bindings(paths, list(bindings))
+  except (ValueError, TypeError, SyntaxError, OSError) as error:
+    raise errors.UserError(explain(error, gin_files)) from error
+
+
+def explain(error: Exception, gin_files: Sequence[str] = ()) -> str:
+  """One line for an error gin raised."""
+  text = re.sub(r'\s+', ' ', str(error)).strip()
+  where = f' in {", ".join(gin_files)}' if gin_files else ''
+  return (
+      f'Bad gin config{where}: {text} Mend that name or value in the file or '
+      'in --gin_bindings.'
+  )
+
+
+def operative() -> str:
+  """The gin values in force for what has been called so far."""
+  import gin  # pylint: disable=g-import-not-at-top
+
+  return gin.operative_config_str()

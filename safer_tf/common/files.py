@@ -1,0 +1,127 @@
+"""Files that are either whole or absent."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from typing import Any, Iterator
+
+from safer_tf.common import errors
+
+
+def ensure_dir(path: str) -> str:
+  """Makes a directory if needed.
+
+  Args:
+    path: directory to make.
+
+  Returns:
+    The same path.
+
+  Raises:
+    UserError: the directory cannot be made or written to.
+  """
+  try:
+    os.makedirs(path, exist_ok=True)
+  except OSError as error:
+    raise errors.UserError(
+        f'Cannot make directory {path}: {error.strerror}. Choose a '
+        '--root_dir that you can write to.'
+    ) from error
+  if not os.access(path, os.W_OK):
+    raise errors.UserError(
+        f'Directory {path} is not writable. Choose a --root_dir that you can '
+        'write to.'
+    )
+  return path
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[str]:
+  """Yields a path beside `path`; renames it to `path` if the body succeeds.
+
+  Works for a file or a directory. Whatever stood at `path` is replaced only
+  once the new one is whole; a failing body leaves it as it was.
+
+  Args:
+    path: final name.
+
+  Yields:
+    A temporary name in the same directory, not existing yet.
+
+  Raises:
+    UserError: the disk is full or the directory cannot be written to.
+  """
+  path = os.path.abspath(path)
+  parent = ensure_dir(os.path.dirname(path))
+  try:
+    holder = tempfile.mkdtemp(
+        prefix=f'.{os.path.basename(path)}.', suffix='.tmp', dir=parent
+    )
+  except OSError as error:
+    raise _write_error(path, error) from error
+  beside = os.path.join(holder, os.path.basename(path))
+  try:
+    yield beside
+    if os.path.isdir(path) and not os.path.islink(path):
+      # A directory cannot be replaced in one step; the old one steps aside.
+      os.rename(path, os.path.join(holder, 'old'))
+    os.replace(beside, path)
+  except OSError as error:
+    raise _write_error(path, error) from error
+  finally:
+    shutil.rmtree(holder, ignore_errors=True)
+
+
+def _write_error(path: str, error: OSError) -> errors.UserError:
+  return errors.UserError(
+      f'Cannot write {path}: {error.strerror or error}. Free some disk space '
+      'or choose another --root_dir; what was finished is kept.'
+  )
+
+
+def write_text(path: str, text: str) -> None:
+  """Writes a whole text file or none of it."""
+  with replacing(path) as beside:
+    with open(beside, 'w', encoding='utf-8') as file:
+      file.write(text)
+
+
+def write_json(path: str, value: Any) -> None:
+  """Writes a whole JSON file or none of it."""
+  write_text(path, json.dumps(value, indent=2, sort_keys=True) + '\n')
+
+
+def read_json(path: str, what: str) -> Any:
+  """Reads a JSON file.
+
+  Args:
+    path: file to read.
+    what: what the file is, and how it comes about, for the error message.
+
+  Returns:
+    The parsed value.
+
+  Raises:
+    UserError: the file is missing or is no JSON.
+  """
+  try:
+    with open(path, encoding='utf-8') as file:
+      return json.load(file)
+  except FileNotFoundError as error:
+    raise errors.UserError(f'{path} is missing: expected {what}.') from error
+  except (OSError, ValueError) as error:
+    raise errors.UserError(
+        f'{path} cannot be read as JSON ({error}): expected {what}.'
+    ) from error
+
+
+def sha256(path: str) -> str:
+  """Hex digest of a file's bytes."""
+  digest = hashlib.sha256()
+  with open(path, 'rb') as file:
+    for block in iter(lambda: file.read(1 << 20), b''):
+      digest.update(block)
+  return digest.hexdigest()

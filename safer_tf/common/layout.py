@@ -1,0 +1,62 @@
+"""Every file and directory name under a run directory, in one place."""
+
+import os
+
+DATA_DIR = 'data'
+PRIORS_DIR = 'priors'
+AGENTS_DIR = 'agents'
+RESULTS_DIR = 'results'
+FIGURES_DIR = 'figures'
+VIDEOS_DIR = 'videos'
+LOGS_DIR = 'logs'
+REPORT = 'report.html'
+
+# Inside a data directory.
+EPISODE_SPEC = 'episode_spec.json'
+DATA_CARD = 'data_card.json'
+DATA_INDEX = 'index.npz'
+
+# Inside a prior's or an agent's directory.
+CHECKPOINTS_DIR = 'checkpoints'
+TENSORBOARD_DIR = 'tensorboard'
+EXPORT_DIR = 'export'
+POLICIES_DIR = 'policies'
+STAGE = 'stage.json'  # Provenance; its presence says the stage is finished.
+HISTORY = 'history.csv'  # Validation history of a prior.
+LIKELIHOODS = 'likelihoods.npz'  # Held-out log-likelihoods and latents.
+CURVE = 'curve.csv'  # Per-episode record of an agent's training.
+RESULT = 'result.json'  # One agent's row of the results.
+
+# Inside an exported prior.
+PRIOR_SPEC = 'prior_spec.json'
+ASSURANCE = 'assurance.json'
+
+
+def data_dir(root_dir: str) -> str:
+  """Directory of the offline dataset."""
+  return os.path.join(root_dir, DATA_DIR)
+
+
+def prior_dir(root_dir: str, protocol: str, prior: str) -> str:
+  """Directory of one trained prior, e.g. `priors/seen/safer`."""
+  return os.path.join(root_dir, PRIORS_DIR, protocol, prior)
+
+
+def export_dir(root_dir: str, protocol: str, prior: str) -> str:
+  """Directory of one prior's SavedModel."""
+  return os.path.join(prior_dir(root_dir, protocol, prior), EXPORT_DIR)
+
+
+def agent_dir(
+    root_dir: str, protocol: str, task: str, method: str, variant: str,
+    seed: int,
+) -> str:
+  """Directory of one cell: one agent trained on one task with one seed."""
+  return os.path.join(
+      root_dir, AGENTS_DIR, protocol, task, method, variant, f'seed{seed}'
+  )
+
+
+def results_dir(root_dir: str) -> str:
+  """Directory of the result tables."""
+  return os.path.join(root_dir, RESULTS_DIR)

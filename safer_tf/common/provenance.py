@@ -1,0 +1,80 @@
+"""What a result was made from: code, versions, config, seed, inputs."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from typing import Any, Mapping
+
+import safer_tf
+from safer_tf.common import config
+from safer_tf.common import files
+
+_PACKAGES = (
+    'tensorflow', 'tensorflow-probability', 'tf-agents', 'pybullet',
+    'gin-config', 'numpy',
+)
+
+
+def git_revision() -> str:
+  """Revision of the checkout the code runs from, `+` if it was modified."""
+  here = os.path.dirname(os.path.abspath(safer_tf.__file__))
+  try:
+    revision = _git(here, 'rev-parse', '--short=12', 'HEAD')
+    modified = _git(here, 'status', '--porcelain', '--untracked-files=no')
+  except (OSError, subprocess.CalledProcessError):
+    return f'release-{safer_tf.__version__}'
+  return revision + ('+' if modified else '')
+
+
+def _git(directory: str, *arguments: str) -> str:
+  return subprocess.run(
+      ('git', '-C', directory, *arguments), check=True, text=True,
+      capture_output=True,
+  ).stdout.strip()
+
+
+def record(
+    seed: int, inputs: Mapping[str, str] | None = None, **extra: Any
+) -> dict[str, Any]:
+  """Describes how a stage's output came about.
+
+  Args:
+    seed: the stage's random seed.
+    inputs: path of each input file by its name; recorded by content hash.
+    **extra: further JSON values of the stage, e.g. `wall_seconds`.
+
+  Returns:
+    A JSON-ready dictionary.
+  """
+  return {
+      'version': safer_tf.__version__,
+      'git_revision': git_revision(),
+      'packages': {
+          name: importlib.metadata.version(name) for name in _PACKAGES
+      },
+      'python': platform.python_version(),
+      'machine': machine(),
+      'seed': seed,
+      'config': config.operative(),
+      'inputs': {
+          name: files.sha256(path) for name, path in (inputs or {}).items()
+      },
+      'finished': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
+      **extra,
+  }
+
+
+def machine() -> str:
+  """Processor and core count, for quoting beside a time."""
+  name = platform.processor() or platform.machine()
+  try:
+    with open('/proc/cpuinfo', encoding='utf-8') as file:
+      for line in file:
+        if line.startswith('model name'):
+          name = line.split(':', 1)[1].strip()
+          break
+  except OSError:
+    pass
+  return f'{name}, {os.cpu_count()} cores'
