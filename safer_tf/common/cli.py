@@ -1,9 +1,11 @@
 """Flags that every binary shares, and the exit code of an error."""
 
+from __future__ import annotations
+
 import os
 import re
 import sys
-from typing import Callable
+from typing import Callable, NoReturn
 
 from absl import app
 from absl import flags
@@ -61,7 +63,26 @@ def run(main: Callable[[list[str]], None]) -> None:
         raise
       _fail(message)
 
-  app.run(guarded)
+  _show_in_help()
+  app.run(guarded, flags_parser=_parse_flags)
+
+
+def _show_in_help() -> None:
+  """Makes --help list our flags, whether run as a script or entry point."""
+  by_module = flags.FLAGS.flags_by_module_dict()
+  for module, defined in by_module.items():
+    if module.startswith('safer_tf.') and module != sys.argv[0]:
+      for flag in defined:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+def _parse_flags(arguments: list[str]) -> list[str]:
+  try:
+    return flags.FLAGS(arguments)
+  except flags.Error as error:
+    _fail(f'{error}. See --help.')
+  except SystemExit:  # Only --help ends here, and to ask is no error.
+    sys.exit(0)
 
 
 def _translated(error: Exception) -> str | None:
@@ -80,7 +101,7 @@ def _translated(error: Exception) -> str | None:
   return None
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
   line = re.sub(r'\s*\n\s*', ' ', message).strip()
   print(f'error: {line}', file=sys.stderr)
   sys.exit(_BAD_INPUT)

@@ -1,5 +1,7 @@
 """Finding and parsing gin files."""
 
+from __future__ import annotations
+
 import difflib
 import os
 import re

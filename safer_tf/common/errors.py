@@ -1,5 +1,7 @@
 """Errors that a user can cause and can mend."""
 
+from __future__ import annotations
+
 
 class UserError(Exception):
   """A mistake in input, config or environment, told in one clear line.

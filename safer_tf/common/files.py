@@ -1,5 +1,7 @@
 """Files that are either whole or absent."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json

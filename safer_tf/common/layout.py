@@ -1,5 +1,7 @@
 """Every file and directory name under a run directory, in one place."""
 
+from __future__ import annotations
+
 import os
 
 DATA_DIR = 'data'

@@ -1,5 +1,7 @@
 """One style of progress bar: count, rate and remaining time."""
 
+from __future__ import annotations
+
 import sys
 from typing import Any
 

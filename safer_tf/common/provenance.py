@@ -1,5 +1,7 @@
 """What a result was made from: code, versions, config, seed, inputs."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import os
 import platform

@@ -1,0 +1,1 @@
+"""Command lines: flags and a call, nothing else."""

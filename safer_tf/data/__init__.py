@@ -1,0 +1,1 @@
+"""Offline episodes: schema, shards, collection, sampling."""

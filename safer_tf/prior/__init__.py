@@ -1,0 +1,1 @@
+"""Skill priors: model, objective, training, export."""

@@ -1,0 +1,1 @@
+"""Reinforcement learning in the latent space of a skill prior."""
