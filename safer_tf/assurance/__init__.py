@@ -1,0 +1,1 @@
+"""The bound on the latent action, and what it promises."""

@@ -1,0 +1,1 @@
+"""From saved policies and recorded files to tables, figures and a report."""

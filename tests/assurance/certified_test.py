@@ -1,0 +1,150 @@
+"""The certified bound: valid on problems of known truth, and not idle."""
+
+import numpy as np
+import pytest
+from scipy import special
+from scipy import stats
+
+from safer_tf.assurance import bounds
+from safer_tf.assurance import certified
+from safer_tf.common import errors
+
+_TARGET = 0.15
+_CONFIDENCE = 0.95
+_PROBLEMS = 1000
+_GRID = np.linspace(0.2, 4.0, 32)
+
+
+def _problem(rng, n_episodes=400, n_steps=8, dependence=0.6):
+  """Latents whose true share of unsafe actions is known at every bound.
+
+  Labels and latents of an episode's steps share a common cause each. The
+  margins stay uniform: a safe latent lies below eta with probability u =
+  eta / 4, an unsafe one with u ** power.
+  """
+  shape = (n_episodes, n_steps)
+
+  def dependent_uniforms():
+    common = rng.standard_normal((n_episodes, 1))
+    own = rng.standard_normal(shape)
+    return special.ndtr(
+        np.sqrt(dependence) * common + np.sqrt(1 - dependence) * own
+    )
+
+  share, power = rng.uniform(0.25, 0.5), rng.uniform(3.0, 9.0)
+  unsafe = dependent_uniforms() < share
+  uniform = dependent_uniforms()
+  abs_max = 4 * np.where(unsafe, uniform ** (1 / power), uniform)
+  weight = (1 - share) / share
+  latents = bounds.LabelledLatents(
+      abs_max.ravel(), unsafe.ravel(),
+      np.repeat(np.arange(n_episodes), n_steps), n_episodes, weight,
+  )
+
+  def truth(bound):
+    inside = np.clip(bound / 4, 0, 1)
+    return inside ** power / (inside + inside ** power) if inside else 0.0
+
+  return latents, truth, n_steps
+
+
+@pytest.fixture(scope='module')
+def trials():
+  """Per mode: was the bound wrong, and how large was it, per problem."""
+  rng = np.random.default_rng(0)
+  wrong = {mode: [] for mode in ('paper', 'exact', 'certified')}
+  found = []
+  for _ in range(_PROBLEMS):
+    latents, truth, n_steps = _problem(rng)
+    by_mode = {
+        'paper': bounds.paper_bound(latents, _TARGET, rng),
+        'exact': bounds.exact_bound(latents, _TARGET),
+        'certified': certified.certified_bound(
+            latents, _TARGET, _CONFIDENCE, n_steps, _GRID
+        ),
+    }
+    for mode, bound in by_mode.items():
+      wrong[mode].append(truth(bound) > _TARGET)
+    found.append(by_mode['certified'])
+  return {mode: np.mean(values) for mode, values in wrong.items()}, found
+
+
+def test_certified_is_wrong_in_at_most_delta_of_problems(trials):
+  wrong, found = trials
+  delta = 1 - _CONFIDENCE
+  sampling_error = 3 * np.sqrt(delta * (1 - delta) / _PROBLEMS)
+  assert wrong['certified'] <= delta + sampling_error
+  # Not by saying nothing.
+  assert np.mean(np.array(found) > 0) > 0.3
+
+
+def test_paper_and_exact_are_wrong_far_more_often(trials):
+  wrong, _ = trials
+  assert wrong['exact'] > 0.25
+  assert wrong['paper'] > 0.25
+
+
+def test_the_p_value_is_valid_at_the_edge_for_unequal_episodes():
+  # Half of the episodes lose on average, half gain; the mean gain is 0.
+  rng = np.random.default_rng(1)
+  n, repeats, loss = 100, 4000, 5.0
+  mean = np.where(np.arange(n) % 2, 0.6, -0.6)[:, np.newaxis]
+  gains = mean + rng.choice([-4.4, 1.1], (n, repeats), p=[0.2, 0.8])
+  p_values = np.exp(-np.maximum(0, certified.log_capital(gains, loss)))
+  for level in (0.01, 0.05, 0.2):
+    error = 3 * np.sqrt(level / repeats)
+    assert np.mean(p_values <= level) <= level + error
+
+
+def test_certified_comes_close_to_exact_with_many_episodes():
+  latents, truth, n_steps = _problem(
+      np.random.default_rng(5), n_episodes=4000, dependence=0.3
+  )
+  bound = certified.certified_bound(latents, _TARGET, _CONFIDENCE, n_steps)
+  exact = bounds.exact_bound(latents, _TARGET)
+  assert 0.6 * exact < bound < exact
+  assert truth(bound) <= _TARGET
+
+
+def test_gains_equal_a_plain_sum_over_steps():
+  latents, _, _ = _problem(np.random.default_rng(6), n_episodes=7, n_steps=5)
+  grid = sorted([0.5, float(latents.abs_max[3]), 3.0])
+  gains = certified.episode_gains(latents, 0.3, grid)
+  for i in range(7):
+    for j, bound in enumerate(grid):
+      steps = range(5 * i, 5 * i + 5)
+      expected = sum(
+          (0.3 - 1) * latents.unsafe_weight if latents.unsafe[t] else 0.3
+          for t in steps if latents.abs_max[t] < bound
+      )
+      assert gains[i, j] == pytest.approx(expected)
+
+
+def test_chains_stop_at_their_first_failure_and_split_delta():
+  p = np.array([0.9, 0.01, 0.01, 0.9, 0.001, 0.01, 0.9, 0.0001])
+  # One chain from index 0 fails at once; two start at 0 and 4.
+  assert certified.fixed_sequence(p, 0.05, 1) is None
+  assert certified.fixed_sequence(p, 0.05, 2) == 5
+  # Four chains at 0, 2, 4, 6 test at 0.0125 each; eight reach index 7.
+  assert certified.fixed_sequence(p, 0.05, 4) == 5
+  assert certified.fixed_sequence(p, 0.05, 8) == 7
+  assert certified.fixed_sequence(np.full(8, 0.02), 0.05, 4) is None
+
+
+def test_what_cannot_be_certified():
+  latents, _, n_steps = _problem(np.random.default_rng(7))
+  assert certified.certified_bound(latents, 0.0, 0.95, n_steps) == 0.0
+  with pytest.raises(errors.UserError, match='time limit'):
+    certified.certified_bound(latents, 0.15, 0.95, n_steps - 1)
+  with pytest.raises(errors.UserError, match='confidence'):
+    certified.certified_bound(latents, 0.15, 1.0, n_steps)
+
+
+def test_exact_binomial_upper_inverts_the_binomial():
+  upper = certified.exact_binomial_upper(3, 50, 0.95)
+  assert stats.binom.cdf(3, 50, upper) == pytest.approx(0.05)
+  assert certified.exact_binomial_upper(0, 100) == pytest.approx(
+      1 - 0.05 ** (1 / 100)
+  )
+  assert certified.exact_binomial_upper(5, 5) == 1.0
+  assert certified.exact_binomial_upper(0, 0) == 1.0
