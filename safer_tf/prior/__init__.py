@@ -1,1 +1,1 @@
-"""Skill priors: model, objective, training, export."""
+"""Skill priors: a conditional flow over actions, with a safety variable."""

@@ -1,0 +1,92 @@
+"""Observation encoders: one observation in, one embedding out.
+
+An encoder factory takes the observation's shape and returns a built Keras
+model from float32 observations [B, ...] to embeddings [B, E]. Point the gin
+value `SkillPrior.make_encoder` at a factory of your own to plug one in.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import gin
+import tensorflow as tf
+
+from safer_tf.common import errors
+
+_layers = tf.keras.layers
+
+
+@gin.configurable
+def image_encoder(
+    shape: Sequence[int], filters: Sequence[int] = (16, 32, 64),
+    embedding_dim: int = 128,
+) -> tf.keras.Model:
+  """A small CNN of 3x3 stride-2 convolutions and one dense layer.
+
+  Args:
+    shape: [height, width, channels] of an observation.
+    filters: output channels of each convolution.
+    embedding_dim: E, size of the embedding.
+
+  Returns:
+    A model from images scaled to [0, 1], [B, height, width, channels], to
+    embeddings [B, E].
+  """
+  return tf.keras.Sequential(
+      [tf.keras.Input(shape)]
+      + [
+          _layers.Conv2D(
+              count, 3, strides=2, padding='same', activation='relu'
+          ) for count in filters
+      ]
+      + [_layers.Flatten(), _layers.Dense(embedding_dim, activation='relu')],
+      name='image_encoder',
+  )
+
+
+@gin.configurable
+def vector_encoder(
+    shape: Sequence[int], hidden: Sequence[int] = (128,),
+    embedding_dim: int = 128,
+) -> tf.keras.Model:
+  """An MLP for observations that are vectors.
+
+  Args:
+    shape: [size] of an observation.
+    hidden: units of each hidden layer.
+    embedding_dim: E, size of the embedding.
+
+  Returns:
+    A model from vectors [B, size] to embeddings [B, E].
+  """
+  units = (*hidden, embedding_dim)
+  return tf.keras.Sequential(
+      [tf.keras.Input(shape)]
+      + [_layers.Dense(count, activation='relu') for count in units],
+      name='vector_encoder',
+  )
+
+
+@gin.configurable
+def default_encoder(shape: Sequence[int]) -> tf.keras.Model:
+  """The CNN for images, the MLP for vectors.
+
+  Args:
+    shape: shape of one observation.
+
+  Returns:
+    A model from observations [B, ...] to embeddings [B, E].
+
+  Raises:
+    UserError: the observation is neither an image nor a vector.
+  """
+  if len(shape) == 3:
+    return image_encoder(shape)
+  if len(shape) == 1:
+    return vector_encoder(shape)
+  raise errors.UserError(
+      f'No default encoder for observations of shape {list(shape)}: expected '
+      '[height, width, channels] or [size]. Set SkillPrior.make_encoder to an '
+      'encoder of your own.'
+  )

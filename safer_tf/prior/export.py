@@ -1,0 +1,272 @@
+"""A trained prior as a SavedModel that needs none of this package to load."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any, Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.prior import skill_prior
+
+FORMAT_VERSION = 1
+
+# Largest difference between the live module's and the SavedModel's values.
+_TOLERANCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class PriorSpec:
+  """What `prior_spec.json` says of the SavedModel beside it."""
+
+  prior: str  # Id of the method that the prior was trained for.
+  observation_shape: tuple[int, ...]
+  observation_dtype: str
+  action_dim: int  # A; actions are float32 in [-1, 1].
+  window: int  # W
+  embedding_dim: int  # E
+  context_dim: int  # C
+  uses_context: bool
+  provenance: Mapping[str, Any]
+
+  def to_json(self) -> dict[str, Any]:
+    """The content of `prior_spec.json`, hashes of the files aside."""
+    return {
+        'format_version': FORMAT_VERSION,
+        'method': self.prior,
+        'observation': {
+            'shape': list(self.observation_shape),
+            'dtype': self.observation_dtype,
+        },
+        'action': {
+            'shape': [self.action_dim], 'dtype': 'float32',
+            'minimum': -1.0, 'maximum': 1.0,
+        },
+        'window': self.window,
+        'embedding': self.embedding_dim,
+        'context': self.context_dim,
+        'uses_context': self.uses_context,
+        'provenance': dict(self.provenance),
+    }
+
+  @classmethod
+  def from_json(cls, value: Mapping[str, Any]) -> PriorSpec:
+    """Inverse of `to_json`; KeyError or TypeError where it does not fit."""
+    return cls(
+        prior=value['method'],
+        observation_shape=tuple(value['observation']['shape']),
+        observation_dtype=value['observation']['dtype'],
+        action_dim=int(value['action']['shape'][0]),
+        window=int(value['window']),
+        embedding_dim=int(value['embedding']),
+        context_dim=int(value['context']),
+        uses_context=bool(value['uses_context']),
+        provenance=value['provenance'],
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedPrior:
+  """A prior from disk: its card and its functions, all batched.
+
+  The functions take tensors of the shapes and dtypes that `SkillPrior`
+  documents, and nothing else: they skip what `tf.function` does to find out.
+  """
+
+  path: str
+  spec: PriorSpec
+  embed: Callable[..., Any]
+  infer_context: Callable[..., Any]
+  decode: Callable[..., Any]
+  encode: Callable[..., Any]
+  log_prob: Callable[..., Any]
+  observe: Callable[..., Any]
+
+
+def export_prior(
+    prior: skill_prior.SkillPrior, path: str, name: str,
+    observation_dtype: str, provenance: Mapping[str, Any],
+) -> PriorSpec:
+  """Writes a SavedModel and its `prior_spec.json`, whole or not at all.
+
+  Args:
+    prior: live prior.
+    path: directory to make or replace.
+    name: id of the method that the prior was trained for.
+    observation_dtype: numpy name of the observations' dtype.
+    provenance: JSON-ready record of how the prior came about.
+
+  Returns:
+    What was written as `prior_spec.json`.
+
+  Raises:
+    RuntimeError: the SavedModel does not give the live prior's values.
+  """
+  spec = PriorSpec(
+      name, prior.observation_shape, observation_dtype, prior.action_dim,
+      prior.window, prior.embedding_dim, prior.context_dim,
+      prior.uses_context, provenance,
+  )
+  module = tf.Module()
+  # A SavedModel holds only the variables that are attached to it.
+  module.all_variables = list(prior.variables)
+  for function, signature in _signatures(spec).items():
+    setattr(
+        module, function,
+        tf.function(getattr(prior, function), input_signature=signature),
+    )
+  with files.replacing(path) as beside:
+    tf.saved_model.save(module, beside)
+    _check_equal(prior, tf.saved_model.load(beside), spec)
+    card = {**spec.to_json(), 'files': _hashes(beside)}
+    files.write_json(os.path.join(beside, layout.PRIOR_SPEC), card)
+  return spec
+
+
+def load_prior(
+    path: str, *, prior: str | None = None,
+    observation_shape: Sequence[int] | None = None,
+    observation_dtype: str | None = None, action_dim: int | None = None,
+) -> LoadedPrior:
+  """Loads an exported prior, having checked that it is what is wanted.
+
+  Args:
+    path: directory of the SavedModel and its `prior_spec.json`.
+    prior: wanted method id; None for any, here and below.
+    observation_shape: wanted shape of one observation.
+    observation_dtype: wanted numpy name of the observations' dtype.
+    action_dim: wanted size of an action.
+
+  Returns:
+    The prior.
+
+  Raises:
+    UserError: it is missing, damaged, or not what is wanted.
+  """
+  spec = _read_spec(path)
+  _check_wanted(path, 'was trained as method', spec.prior, prior)
+  _check_wanted(
+      path, 'takes observations of shape', list(spec.observation_shape),
+      None if observation_shape is None else list(observation_shape),
+  )
+  _check_wanted(
+      path, 'takes observations of dtype', spec.observation_dtype,
+      observation_dtype,
+  )
+  _check_wanted(path, 'gives actions of size', spec.action_dim, action_dim)
+  try:
+    loaded = tf.saved_model.load(path)
+    functions = {
+        name: getattr(loaded, name).get_concrete_function(*signature)
+        for name, signature in _signatures(spec).items()
+    }
+  except Exception as error:  # TensorFlow's many ways to say damaged.
+    raise errors.UserError(
+        f'The SavedModel in {path} cannot be loaded ({error}). Export the '
+        'prior again with train_prior.'
+    ) from error
+  return LoadedPrior(path=path, spec=spec, **functions)
+
+
+def _signatures(spec: PriorSpec) -> dict[str, tuple[tf.TensorSpec, ...]]:
+  """Argument specs of each exported function; every batch size will do."""
+
+  def floats(*shape: int) -> tf.TensorSpec:
+    return tf.TensorSpec([None, *shape], tf.float32)
+
+  observation = tf.TensorSpec(
+      [None, *spec.observation_shape], spec.observation_dtype
+  )
+  window = floats(spec.window, spec.embedding_dim)
+  valid = tf.TensorSpec([None, spec.window], tf.bool)
+  embedding = floats(spec.embedding_dim)
+  context = floats(spec.context_dim)
+  action = floats(spec.action_dim)
+  return {
+      'embed': (observation,),
+      'infer_context': (window, valid),
+      'decode': (action, embedding, context),
+      'encode': (action, embedding, context),
+      'log_prob': (action, embedding, context),
+      'observe': (observation, window, valid),
+  }
+
+
+def _check_equal(
+    prior: skill_prior.SkillPrior, loaded: Any, spec: PriorSpec
+) -> None:
+  random = np.random.default_rng(0)
+  for name, signature in _signatures(spec).items():
+    arguments = [_example(random, argument) for argument in signature]
+    for live, reloaded in zip(
+        tf.nest.flatten(getattr(prior, name)(*arguments)),
+        tf.nest.flatten(getattr(loaded, name)(*arguments)),
+    ):
+      difference = np.abs(
+          np.asarray(live, np.float64) - np.asarray(reloaded, np.float64)
+      ).max()
+      if not difference <= _TOLERANCE * max(1, np.abs(live).max()):
+        raise RuntimeError(
+            f'The exported {name} differs from the live one by {difference}.'
+        )
+
+
+def _example(random: np.random.Generator, spec: tf.TensorSpec) -> tf.Tensor:
+  shape = [3, *spec.shape[1:]]
+  if spec.dtype == tf.bool:
+    return tf.constant(np.sort(random.random(shape) < 0.5, axis=1))
+  if spec.dtype == tf.uint8:
+    return tf.constant(random.integers(0, 256, shape), tf.uint8)
+  return tf.constant(random.normal(size=shape), spec.dtype)
+
+
+def _hashes(directory: str) -> dict[str, str]:
+  found = {}
+  for folder, _, names in os.walk(directory):
+    for name in names:
+      path = os.path.join(folder, name)
+      found[os.path.relpath(path, directory)] = files.sha256(path)
+  return found
+
+
+def _read_spec(path: str) -> PriorSpec:
+  file = os.path.join(path, layout.PRIOR_SPEC)
+  card = files.read_json(
+      file, 'an exported prior, as train_prior writes it; run train_prior '
+      'first'
+  )
+  version = card.get('format_version') if isinstance(card, dict) else None
+  if version != FORMAT_VERSION:
+    raise errors.UserError(
+        f'{file} has format version {version}, expected {FORMAT_VERSION}. '
+        'Train the prior again, or use the release that wrote it.'
+    )
+  try:
+    spec = PriorSpec.from_json(card)
+    hashes = dict(card['files'])
+  except (KeyError, TypeError, ValueError, IndexError) as error:
+    raise errors.UserError(
+        f'{file} is damaged: {error!r}. Export the prior again with '
+        'train_prior.'
+    ) from error
+  for name, expected in hashes.items():
+    part = os.path.join(path, name)
+    if not os.path.isfile(part) or files.sha256(part) != expected:
+      raise errors.UserError(
+          f'{part} is missing or differs from the file that was exported. '
+          'Copy the whole directory again, or run train_prior again.'
+      )
+  return spec
+
+
+def _check_wanted(path: str, what: str, found: Any, wanted: Any) -> None:
+  if wanted is not None and found != wanted:
+    raise errors.UserError(
+        f'The prior in {path} {what} {found}, expected {wanted}. Point to '
+        'another prior, or train one that matches.'
+    )

@@ -1,0 +1,89 @@
+"""The SAFER contrastive objective (Eq. 4, Algorithm 2) as pure functions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Terms(NamedTuple):
+  """Terms of the objective; each a scalar mean over weighted tuples."""
+
+  loss: tf.Tensor  # What is minimised.
+  safe_log_prob: tf.Tensor  # Nats.
+  unsafe_log_prob: tf.Tensor  # Nats, before the floor.
+  safe_kl: tf.Tensor  # Nats.
+  unsafe_kl: tf.Tensor  # Nats.
+  unsafe_frozen: tf.Tensor  # 1 while the unsafe term is frozen, else 0.
+  unsafe_floored: tf.Tensor  # Share of unsafe tuples at the floor.
+
+
+def kl_to_prior(mean: tf.Tensor, stddev: tf.Tensor) -> tf.Tensor:
+  """KL(q(c | Lambda) || N(0, I)) in nats.
+
+  Args:
+    mean: [B, C] float32.
+    stddev: [B, C] float32, positive.
+
+  Returns:
+    [B] float32.
+  """
+  return 0.5 * tf.reduce_sum(
+      tf.square(mean) + tf.square(stddev) - 1.0 - 2.0 * tf.math.log(stddev),
+      axis=-1,
+  )
+
+
+def weighted_mean(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+  """Mean of values [B] under weights [B]; 0 where all weights are 0."""
+  return tf.math.divide_no_nan(
+      tf.reduce_sum(values * weight), tf.reduce_sum(weight)
+  )
+
+
+def safer_objective(
+    log_prob: tf.Tensor, kl: tf.Tensor, safe_weight: tf.Tensor,
+    unsafe_weight: tf.Tensor, contrast: float, kl_weight: float = 1.0,
+    unsafe_floor: float = -20.0, freeze_below: float = -1000.0,
+) -> Terms:
+  """Negative of Eq. 4, with the safeguards that Section 4.2 asks for.
+
+  Minimising log p(a_unsafe) is unbounded below. Two freezes keep it from
+  running away, neither of which touches the safe term:
+
+  - each unsafe tuple whose log-likelihood is below `unsafe_floor` is left
+    alone, having been pushed far enough (no gradient);
+  - the whole unsafe term is left out of the loss while its batch mean is below
+    `freeze_below`, the sign that it diverges, and returns when it recovers.
+
+  Args:
+    log_prob: [B] float32, log p(a | s, c) of each tuple, in nats.
+    kl: [B] float32, KL of each tuple's q(c | Lambda) to p(c).
+    safe_weight: [B] float32, 1 for the safe tuples that count.
+    unsafe_weight: [B] float32, 1 for the unsafe tuples that count.
+    contrast: lambda of Eq. 4; 0 leaves the unsafe tuples out.
+    kl_weight: weight of both KL terms; 1 is Eq. 4.
+    unsafe_floor: nats.
+    freeze_below: nats.
+
+  Returns:
+    The loss and its terms.
+  """
+  safe = weighted_mean(log_prob, safe_weight)
+  unsafe = weighted_mean(log_prob, unsafe_weight)
+  floored = weighted_mean(tf.maximum(log_prob, unsafe_floor), unsafe_weight)
+  frozen = tf.cast(unsafe < freeze_below, tf.float32)
+  safe_kl = weighted_mean(kl, safe_weight)
+  unsafe_kl = weighted_mean(kl, unsafe_weight)
+  # Algorithm 2: NLL = -(L_safe - lambda L_unsafe - KL_safe - KL_unsafe).
+  loss = -(
+      safe - contrast * (1.0 - frozen) * floored
+      - kl_weight * (safe_kl + unsafe_kl)
+  )
+  return Terms(
+      loss, safe, unsafe, safe_kl, unsafe_kl, frozen,
+      weighted_mean(
+          tf.cast(log_prob < unsafe_floor, tf.float32), unsafe_weight
+      ),
+  )

@@ -1,0 +1,183 @@
+"""The skill prior: encoder, posterior and flow behind five functions."""
+
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+import gin
+import tensorflow as tf
+
+from safer_tf.prior import encoders
+from safer_tf.prior import flow
+from safer_tf.prior import posterior
+
+
+@gin.configurable
+class SkillPrior(tf.Module):
+  """f(z; s, c) and q(c | Lambda) of Section 4.
+
+  Shapes: B batch, W window, E embedding, C safety variable ("context"), A
+  action and latent.
+  """
+
+  def __init__(
+      self, observation_shape: Sequence[int], action_dim: int,
+      window: int = 16, context_dim: int = 8, uses_context: bool = True,
+      make_encoder: Callable[[Sequence[int]], tf.keras.Model] = (
+          encoders.default_encoder
+      ),
+      name: str = 'skill_prior',
+  ):
+    """Builds the prior and all its variables.
+
+    Args:
+      observation_shape: shape of one observation.
+      action_dim: A.
+      window: W, states in a window, the current one included.
+      context_dim: C.
+      uses_context: false for a prior without a safety variable, which takes
+        and ignores a context of size C.
+      make_encoder: makes an encoder for an observation shape.
+      name: name of the module.
+    """
+    super().__init__(name=name)
+    self.observation_shape = tuple(observation_shape)
+    self.action_dim = action_dim
+    self.window = window
+    self.context_dim = context_dim
+    self.uses_context = uses_context
+    self._encoder = make_encoder(self.observation_shape)
+    self.embedding_dim = int(self._encoder.output_shape[-1])
+    self._posterior = None
+    condition_dim = self.embedding_dim
+    if uses_context:
+      self._posterior = posterior.TransformerPosterior(
+          window, self.embedding_dim, context_dim
+      )
+      condition_dim += context_dim
+    self._flow = flow.ConditionalRealNVP(action_dim, condition_dim)
+
+  def embed(self, observation: tf.Tensor) -> tf.Tensor:
+    """Embeds observations.
+
+    Args:
+      observation: [B, ...]; uint8 is scaled to [0, 1] here.
+
+    Returns:
+      [B, E] float32.
+    """
+    scale = 1 / 255 if observation.dtype == tf.uint8 else 1.0
+    return self._encoder(tf.cast(observation, tf.float32) * scale)
+
+  def infer_context(
+      self, embeddings: tf.Tensor, valid: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Infers the safety variable, q(c | Lambda).
+
+    Args:
+      embeddings: [B, W, E] float32, oldest first, current state last.
+      valid: [B, W] bool; false where the window reaches before the episode.
+
+    Returns:
+      Mean [B, C] and standard deviation [B, C]; those of p(c) = N(0, I) for a
+      prior without a safety variable.
+    """
+    if self._posterior is None:
+      zeros = tf.zeros([tf.shape(valid)[0], self.context_dim])
+      return zeros, zeros + 1.0
+    return self._posterior(embeddings, valid)
+
+  def infer_run_contexts(
+      self, embeddings: tf.Tensor, valid: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Infers the safety variable of every step of runs.
+
+    Equals `infer_context` on each step's window, but works on each state once
+    before the windows are taken.
+
+    Args:
+      embeddings: [R, W-1+L, E] float32 of R runs of L steps, with the W-1
+        states before each.
+      valid: [R, W-1+L] bool.
+
+    Returns:
+      Mean [R * L, C] and standard deviation [R * L, C].
+    """
+    if self._posterior is None:
+      steps = valid.shape[1] - self.window + 1
+      zeros = tf.zeros([tf.shape(valid)[0] * steps, self.context_dim])
+      return zeros, zeros + 1.0
+    return self._posterior.read(
+        windows(self._posterior.tokens(embeddings), self.window),
+        windows(valid, self.window),
+    )
+
+  def decode(
+      self, latent: tf.Tensor, embedding: tf.Tensor, context: tf.Tensor
+  ) -> tf.Tensor:
+    """a = f(z; s, c). The flow does not bound the action: clip it.
+
+    Args:
+      latent: [B, A] float32.
+      embedding: [B, E] float32 of the current state.
+      context: [B, C] float32.
+
+    Returns:
+      Action [B, A] float32.
+    """
+    return self._flow.forward(latent, self._condition(embedding, context))
+
+  def encode(
+      self, action: tf.Tensor, embedding: tf.Tensor, context: tf.Tensor
+  ) -> tf.Tensor:
+    """z = f^-1(a; s, c); shapes as in `decode`."""
+    return self._flow.inverse(action, self._condition(embedding, context))
+
+  def log_prob(
+      self, action: tf.Tensor, embedding: tf.Tensor, context: tf.Tensor
+  ) -> tf.Tensor:
+    """log p(a | s, c) in nats (Eq. 1), [B]; arguments as in `encode`."""
+    return self._flow.log_prob(action, self._condition(embedding, context))
+
+  def observe(
+      self, observation: tf.Tensor, embeddings: tf.Tensor, valid: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Takes in one new state: what acting needs, in one call (Algorithm 1).
+
+    Args:
+      observation: [B, ...] the new current state.
+      embeddings: [B, W, E] float32, the window so far, zeros where empty.
+      valid: [B, W] bool.
+
+    Returns:
+      Embedding [B, E]; the window moved on by one: embeddings [B, W, E] and
+      valid [B, W]; context mean [B, C] and standard deviation [B, C].
+    """
+    embedding = self.embed(observation)
+    embeddings = tf.concat(
+        [embeddings[:, 1:], embedding[:, tf.newaxis]], axis=1
+    )
+    valid = tf.concat([valid[:, 1:], tf.ones_like(valid[:, :1])], axis=1)
+    mean, stddev = self.infer_context(embeddings, valid)
+    return embedding, embeddings, valid, mean, stddev
+
+  def _condition(self, embedding: tf.Tensor, context: tf.Tensor) -> tf.Tensor:
+    if not self.uses_context:
+      return embedding
+    return tf.concat([embedding, context], axis=-1)
+
+
+def windows(frames: tf.Tensor, window: int) -> tf.Tensor:
+  """The window of every step of runs.
+
+  Args:
+    frames: [R, W-1+L, ...] what belongs to each state.
+    window: W.
+
+  Returns:
+    [R * L, W, ...], oldest first, current state last.
+  """
+  steps = frames.shape[1] - window + 1
+  index = tf.range(steps)[:, tf.newaxis] + tf.range(window)
+  gathered = tf.gather(frames, index, axis=1)
+  return tf.reshape(gathered, [-1, window, *frames.shape[2:]])
