@@ -1,0 +1,91 @@
+"""What a matrix of runs consists of.
+
+A cell is one binary's command line, the file that says it is finished, and the
+cells whose output it reads. It is a pure function of config and seed, so it
+may run anywhere, once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import Iterable, Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """One run of one binary.
+
+  Attributes:
+    name: unique and readable, e.g. `agent/seen/task_03/safer/prior/seed0`;
+      also the name of its log file.
+    binary: module of `safer_tf.bin`.
+    arguments: flags of the binary.
+    finished_file: path that exists exactly when the cell is finished.
+    needs: names of the cells whose output it reads.
+    cost: rough duration on one core, in seconds; only weights the progress.
+    whole_machine: whether the binary spreads over all cores by itself.
+  """
+
+  name: str
+  binary: str
+  arguments: tuple[str, ...]
+  finished_file: str
+  needs: tuple[str, ...] = ()
+  cost: float = 60.0
+  whole_machine: bool = False
+
+  @property
+  def command(self) -> list[str]:
+    """Command line that carries the cell out, or goes on with it."""
+    return [
+        sys.executable, '-m', f'safer_tf.bin.{self.binary}', *self.arguments
+    ]
+
+  @property
+  def finished(self) -> bool:
+    """Whether the cell was carried out before."""
+    return os.path.exists(self.finished_file)
+
+
+def arguments(
+    root_dir: str, seed: int, gin_files: Iterable[str],
+    bindings: Iterable[str] = (), extra: Sequence[str] = (),
+) -> tuple[str, ...]:
+  """Flags that every binary shares.
+
+  Args:
+    root_dir: run directory.
+    seed: seed of the cell.
+    gin_files: gin files in order.
+    bindings: gin bindings.
+    extra: flags of the binary's own.
+
+  Returns:
+    The flags as they stand on a command line.
+  """
+  return (
+      f'--root_dir={root_dir}', f'--seed={seed}',
+      *(f'--gin_file={name}' for name in gin_files),
+      *(f'--gin_bindings={binding}' for binding in bindings), *extra,
+  )
+
+
+def with_dependencies(
+    chosen: Iterable[Cell], everything: Sequence[Cell]
+) -> list[Cell]:
+  """Adds the cells that chosen ones need, directly or through others.
+
+  Args:
+    chosen: cells wanted.
+    everything: all cells, each after those it needs.
+
+  Returns:
+    Wanted and needed cells, in the order of `everything`.
+  """
+  wanted = {cell.name for cell in chosen}
+  for cell in reversed(everything):
+    if cell.name in wanted:
+      wanted.update(cell.needs)
+  return [cell for cell in everything if cell.name in wanted]

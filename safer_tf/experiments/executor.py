@@ -1,0 +1,222 @@
+"""Runs cells side by side, each once, in the order of their needs."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import subprocess
+import sys
+import threading
+from typing import Any, Protocol, Sequence
+
+import tqdm
+
+from safer_tf.experiments import cells
+from safer_tf.experiments import process
+
+_POLL_SECONDS = 1.0
+_TAIL_LINES = 12
+_STATUS_WIDTH = 100
+
+FINISHED = 'finished'
+FAILED = 'failed'
+BLOCKED = 'blocked'  # Something it needs failed.
+
+
+class Pool(Protocol):
+  """Where cells run."""
+
+  workers: int
+
+  def start(self, cell: cells.Cell) -> Any:
+    """Starts a cell and returns a handle of it."""
+
+  def done(self, handles: Sequence[Any], timeout: float) -> dict[Any, str]:
+    """Waits for some handles; error text of each that ended, '' if well."""
+
+  def stop(self) -> None:
+    """Ends all that runs."""
+
+
+class LocalPool:
+  """Worker processes on this machine."""
+
+  def __init__(self, log_dir: str, workers: int | None = None):
+    """Makes the pool.
+
+    Args:
+      log_dir: directory of the cells' logs.
+      workers: cells at a time; one for each core if None. The cores are
+        shared out evenly.
+    """
+    cores = os.cpu_count() or 1
+    self.workers = workers or cores
+    self._log_dir = log_dir
+    self._cores = cores
+    self._threads = concurrent.futures.ThreadPoolExecutor(self.workers)
+    self._processes: set[subprocess.Popen] = set()
+    self._lock = threading.Lock()
+    self._stopping = False
+
+  def start(self, cell: cells.Cell) -> concurrent.futures.Future:
+    return self._threads.submit(self._run, cell)
+
+  def done(
+      self, handles: Sequence[concurrent.futures.Future], timeout: float
+  ) -> dict[concurrent.futures.Future, str]:
+    ended, _ = concurrent.futures.wait(
+        handles, timeout, concurrent.futures.FIRST_COMPLETED
+    )
+    return {handle: handle.result() for handle in ended}
+
+  def stop(self) -> None:
+    with self._lock:
+      self._stopping = True
+      running = list(self._processes)
+    for each in running:
+      process.terminate(each)
+    self._threads.shutdown()
+
+  def _run(self, cell: cells.Cell) -> str:
+    share = max(1, self._cores // self.workers)
+    threads = self._cores if cell.whole_machine else share
+    code = process.run_cell(cell, self._log_dir, threads, self._note)
+    return '' if code == 0 else f'exit code {code}'
+
+  def _note(self, started: subprocess.Popen) -> None:
+    with self._lock:
+      self._processes.add(started)
+      stopping = self._stopping
+    if stopping:
+      process.terminate(started)
+
+
+def execute(
+    todo: Sequence[cells.Cell], pool: Pool, log_dir: str
+) -> dict[str, str]:
+  """Runs all cells that are not finished; goes on where one fails.
+
+  Args:
+    todo: cells, each after those it needs; of those ready the first starts
+      first.
+    pool: where they run. Stopped at the end, or when interrupted.
+    log_dir: directory of the cells' logs.
+
+  Returns:
+    By name: `FINISHED`, `FAILED`, or `BLOCKED` where a need was not met.
+  """
+  unknown = {need for cell in todo for need in cell.needs} - {
+      cell.name for cell in todo
+  }
+  if unknown:
+    raise ValueError(f'Cells need what is not among them: {sorted(unknown)}')
+  outcome = {cell.name: FINISHED for cell in todo if cell.finished}
+  waiting = [cell for cell in todo if not cell.finished]
+  running: dict[Any, cells.Cell] = {}
+  display = _Display(todo, log_dir, pool.workers)
+  try:
+    while waiting or running:
+      for cell in _startable(waiting, list(running.values()), outcome, pool):
+        waiting.remove(cell)
+        running[pool.start(cell)] = cell
+      for cell in [c for c in waiting if _is_blocked(c, outcome)]:
+        waiting.remove(cell)
+        outcome[cell.name] = BLOCKED
+      display.show(outcome, list(running.values()))
+      if not running:
+        continue
+      for handle, error in pool.done(list(running), _POLL_SECONDS).items():
+        cell = running.pop(handle)
+        if not error and not cell.finished:
+          error = f'it left no {cell.finished_file}'
+        outcome[cell.name] = FAILED if error else FINISHED
+        display.ended(cell, error)
+  finally:
+    display.close()
+    pool.stop()
+  return outcome
+
+
+def _startable(
+    waiting: Sequence[cells.Cell], running: Sequence[cells.Cell],
+    outcome: dict[str, str], pool: Pool,
+) -> list[cells.Cell]:
+  """Cells to start now; one that takes the whole machine runs alone."""
+  free = pool.workers - len(running)
+  ready = [
+      cell for cell in waiting
+      if all(outcome.get(need) == FINISHED for need in cell.needs)
+  ]
+  if not ready or free <= 0 or any(cell.whole_machine for cell in running):
+    return []
+  if ready[0].whole_machine:
+    return [] if running else ready[:1]
+  return [cell for cell in ready if not cell.whole_machine][:free]
+
+
+def _is_blocked(cell: cells.Cell, outcome: dict[str, str]) -> bool:
+  return any(outcome.get(need) in (FAILED, BLOCKED) for need in cell.needs)
+
+
+class _Display:
+  """One bar over all cells, and a line for each running one."""
+
+  def __init__(
+      self, todo: Sequence[cells.Cell], log_dir: str, workers: int
+  ):
+    self._todo = todo
+    self._log_dir = log_dir
+    self._best: dict[str, float] = {}
+    self._initial = sum(cell.cost for cell in todo if cell.finished)
+    terminal = sys.stderr.isatty()
+    self._bar = tqdm.tqdm(
+        total=sum(cell.cost for cell in todo), initial=self._initial,
+        desc=f'{len(todo)} cells', smoothing=0, dynamic_ncols=terminal,
+        ascii=not terminal, mininterval=0.5 if terminal else 30,
+        bar_format='{desc} {percentage:3.0f}%|{bar:20}| '
+        '{elapsed} gone, {remaining} left',
+    )
+    self._lines = [
+        tqdm.tqdm(total=0, position=i + 1, bar_format='{desc}', leave=False)
+        for i in range(workers)
+    ] if terminal else []
+
+  def show(
+      self, outcome: dict[str, str], running: Sequence[cells.Cell]
+  ) -> None:
+    """Draws the state of all cells."""
+    done = sum(cell.cost for cell in self._todo if cell.name in outcome)
+    for cell in running:
+      # A cell may show several bars in turn: never step back.
+      now = process.fraction(process.log_path(cell, self._log_dir))
+      self._best[cell.name] = max(self._best.get(cell.name, 0), min(now, 0.95))
+      done += self._best[cell.name] * cell.cost
+    self._bar.set_description_str(
+        f'{len(outcome)} of {len(self._todo)} cells', refresh=False
+    )
+    self._bar.update(max(0, done - self._bar.n))
+    self._show_lines(running)
+
+  def _show_lines(self, running: Sequence[cells.Cell]) -> None:
+    for i, line in enumerate(self._lines):
+      text = ''
+      if i < len(running):
+        last = process.tail(process.log_path(running[i], self._log_dir), 1)
+        text = f'  {running[i].name}: {"".join(last)}'[:_STATUS_WIDTH]
+      line.set_description_str(text)
+
+  def ended(self, cell: cells.Cell, error: str) -> None:
+    """Says how a cell ended, and shows the end of its log if it failed."""
+    if not error:
+      self._write(f'finished {cell.name}')
+      return
+    path = process.log_path(cell, self._log_dir)
+    last = ''.join(f'\n  | {line}' for line in process.tail(path, _TAIL_LINES))
+    self._write(f'FAILED {cell.name}: {error}. The end of {path}:{last}')
+
+  def _write(self, text: str) -> None:
+    self._bar.write(text, file=sys.stderr)
+
+  def close(self) -> None:
+    for bar in (*self._lines, self._bar):
+      bar.close()

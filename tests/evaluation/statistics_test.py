@@ -1,0 +1,44 @@
+"""Aggregates by hand, and the coverage of the intervals."""
+
+import numpy as np
+import pytest
+
+from safer_tf.evaluation import statistics
+
+
+def test_summary_skips_what_is_missing_and_says_how_many():
+  summary = statistics.summarise([1.0, 3.0, float('nan')])
+  assert summary == (2.0, pytest.approx(np.sqrt(2)), 2)
+  assert statistics.summarise([5.0]).n == 1
+  assert np.isnan(statistics.summarise([5.0]).deviation)
+  assert statistics.summarise([]).n == 0
+
+
+def test_interquartile_mean_ignores_the_outer_halves():
+  scores = [np.array([0.0, 1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0, 1000.0])]
+  assert statistics.interquartile_mean(scores) == pytest.approx(3.5)
+
+
+def test_bootstrap_is_stratified_by_task():
+  # Tasks differ, runs do not: resampling within tasks changes nothing.
+  scores = [np.full(5, float(task)) for task in range(4)]
+  low, high = statistics.bootstrap_interval(scores, repeats=50)
+  assert low == high == statistics.interquartile_mean(scores)
+
+
+def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
+  rng = np.random.default_rng(0)
+  covered = []
+  for repeat in range(150):
+    scores = [rng.normal(0.5, 0.2, 8) for _ in range(6)]
+    low, high = statistics.bootstrap_interval(
+        scores, repeats=200, seed=repeat
+    )
+    covered.append(low <= 0.5 <= high)
+  assert 0.85 < np.mean(covered) <= 0.99
+
+
+def test_exact_interval():
+  low, high = statistics.exact_interval(0, 20)
+  assert low == 0.0 and high == pytest.approx(1 - 0.025 ** (1 / 20))
+  assert statistics.exact_interval(0, 0) == (0.0, 1.0)

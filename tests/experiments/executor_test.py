@@ -1,0 +1,174 @@
+"""Cells run once, in order, side by side; failures do not spread."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from safer_tf.experiments import cells
+from safer_tf.experiments import executor
+from safer_tf.experiments import process
+
+
+@dataclasses.dataclass(frozen=True)
+class _ScriptCell(cells.Cell):
+  """A cell that runs a line of Python."""
+
+  script: str = ''
+
+  @property
+  def command(self):
+    return [sys.executable, '-c', self.script]
+
+
+def _cell(tmp_path, name, script='', needs=(), **kwargs):
+  """Appends its name to `order` when it ends and leaves its file."""
+  finished = str(tmp_path / f'{name}.done')
+  record = (
+      f'open({str(tmp_path / "order")!r}, "a").write({name!r} + "\\n");'
+      f'open({finished!r}, "w").close()'
+  )
+  return _ScriptCell(
+      name, 'none', (), finished, tuple(needs), 1.0,
+      script=f'{script}\n{record}', **kwargs,
+  )
+
+
+def _order(tmp_path):
+  return (tmp_path / 'order').read_text().split()
+
+
+def _execute(todo, tmp_path, workers=2):
+  log_dir = str(tmp_path / 'logs')
+  return executor.execute(
+      todo, executor.LocalPool(log_dir, workers), log_dir
+  )
+
+
+def test_needs_come_first_and_a_second_run_repeats_nothing(tmp_path):
+  todo = [
+      _cell(tmp_path, 'data', 'import time; time.sleep(0.3)'),
+      _cell(tmp_path, 'prior', needs=['data']),
+      _cell(tmp_path, 'agent', needs=['prior']),
+  ]
+  assert set(_execute(todo, tmp_path).values()) == {executor.FINISHED}
+  assert _order(tmp_path) == ['data', 'prior', 'agent']
+  assert set(_execute(todo, tmp_path).values()) == {executor.FINISHED}
+  assert _order(tmp_path) == ['data', 'prior', 'agent']
+
+
+def test_failure_blocks_only_what_needs_it_and_shows_its_log(tmp_path, capfd):
+  todo = [
+      _cell(tmp_path, 'bad', 'raise SystemExit("the reason")'),
+      _cell(tmp_path, 'after', needs=['bad']),
+      _cell(tmp_path, 'later', needs=['after']),
+      _cell(tmp_path, 'good'),
+  ]
+  outcome = _execute(todo, tmp_path)
+  assert outcome == {
+      'bad': executor.FAILED, 'after': executor.BLOCKED,
+      'later': executor.BLOCKED, 'good': executor.FINISHED,
+  }
+  assert _order(tmp_path) == ['good']
+  assert 'the reason' in capfd.readouterr().err
+
+
+def test_a_cell_that_leaves_no_result_has_failed(tmp_path):
+  cell = dataclasses.replace(
+      _cell(tmp_path, 'liar'), finished_file=str(tmp_path / 'missing')
+  )
+  assert _execute([cell], tmp_path) == {'liar': executor.FAILED}
+
+
+def test_cells_run_side_by_side_but_the_whole_machine_alone(tmp_path):
+  note = (
+      'import time, os; start = time.time(); time.sleep(0.5);'
+      f'open({str(tmp_path)!r} + "/{{}}.span", "w").write('
+      'f"{{start}} {{time.time()}}")'
+  )
+  todo = [
+      _cell(tmp_path, name, note.format(name), whole_machine=name == 'whole')
+      for name in ('one', 'two', 'whole')
+  ]
+  _execute(todo, tmp_path)
+  spans = {
+      cell.name: [
+          float(value)
+          for value in (tmp_path / f'{cell.name}.span').read_text().split()
+      ] for cell in todo
+  }
+  assert spans['one'][0] < spans['two'][1]
+  assert spans['two'][0] < spans['one'][1]
+  assert spans['whole'][0] >= max(spans['one'][1], spans['two'][1])
+
+
+def test_two_runs_at_once_carry_a_cell_out_once(tmp_path):
+  cell = _cell(tmp_path, 'once', 'import time; time.sleep(0.5)')
+  pools = [executor.LocalPool(str(tmp_path / 'logs'), 1) for _ in range(2)]
+  handles = [pool.start(cell) for pool in pools]
+  assert [handle.result() for handle in handles] == ['', '']
+  assert _order(tmp_path) == ['once']
+  for pool in pools:
+    pool.stop()
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs prctl')
+def test_a_killed_run_leaves_no_process_and_can_be_gone_on_with(tmp_path):
+  cell = _cell(tmp_path, 'slow', f'''
+import os, time
+open({str(tmp_path / "pid")!r}, 'a').write(str(os.getpid()) + ' ')
+if not os.path.exists({str(tmp_path / "again")!r}): time.sleep(60)
+''')
+  runner = subprocess.Popen([sys.executable, '-c', f'''
+from safer_tf.experiments import cells, process
+class Cell(cells.Cell):
+  command = {cell.command!r}
+process.run_cell(
+    Cell('slow', 'none', (), {cell.finished_file!r}),
+    {str(tmp_path / "logs")!r}, 1)
+'''])
+  _wait_for(lambda: (tmp_path / 'pid').exists())
+  runner.send_signal(signal.SIGKILL)
+  runner.wait()
+  (tmp_path / 'again').touch()
+  assert _execute([cell], tmp_path) == {'slow': executor.FINISHED}
+  first = int((tmp_path / 'pid').read_text().split()[0])
+  _wait_for(lambda: not os.path.exists(f'/proc/{first}'))
+
+
+def test_the_tail_of_a_log_resolves_progress_bars(tmp_path):
+  log = tmp_path / 'a.log'
+  log.write_text('start\nTraining:  10%|#  |\rTraining:  70%|## |\r')
+  assert process.tail(str(log), 2) == ['start', 'Training:  70%|## |']
+  assert process.fraction(str(log)) == 0.7
+  assert process.fraction(str(tmp_path / 'none.log')) == 0.0
+
+
+def test_threads_are_shared_out(tmp_path):
+  script = 'import os; print(os.environ["TF_NUM_INTRAOP_THREADS"])'
+  cell = _cell(tmp_path, 'threads', script)
+  process.run_cell(cell, str(tmp_path / 'logs'), 3)
+  log = process.log_path(cell, str(tmp_path / 'logs'))
+  assert process.tail(log, 1) == ['3']
+
+
+def test_needed_cells_are_added_in_order(tmp_path):
+  everything = [
+      _cell(tmp_path, 'a'), _cell(tmp_path, 'b', needs=['a']),
+      _cell(tmp_path, 'c'), _cell(tmp_path, 'd', needs=['b']),
+  ]
+  chosen = cells.with_dependencies([everything[3]], everything)
+  assert [cell.name for cell in chosen] == ['a', 'b', 'd']
+
+
+def _wait_for(condition, seconds=20):
+  end = time.time() + seconds
+  while not condition():
+    assert time.time() < end, 'waited in vain'
+    time.sleep(0.05)
