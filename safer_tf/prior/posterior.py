@@ -84,7 +84,7 @@ class TransformerPosterior(tf.Module):
     """
     super().__init__(name=name)
     self._min_stddev = min_stddev
-    # softplus(0 + this) + min_stddev is 1: q starts near the prior N(0, I).
+    # softplus(0 + this) + min_stddev is 1.
     self._stddev_shift = math.log(math.expm1(1 - min_stddev))
     self._project = _layers.Dense(width, name='project')
     self._project.build([None, embedding_dim])
@@ -98,7 +98,11 @@ class TransformerPosterior(tf.Module):
     ]
     self._norm = _layers.LayerNormalization()
     self._norm.build([None, width])
-    self._head = _layers.Dense(2 * context_dim, name='head')
+    # Small at first: the posterior starts near the prior N(0, I).
+    self._head = _layers.Dense(
+        2 * context_dim, name='head',
+        kernel_initializer=tf.keras.initializers.VarianceScaling(0.01),
+    )
     self._head.build([None, width])
 
   def __call__(
