@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from typing import Callable, NoReturn
@@ -11,6 +10,7 @@ from absl import app
 from absl import flags
 
 from safer_tf.common import errors
+from safer_tf.common import workers
 
 _BAD_INPUT = 2
 
@@ -34,7 +34,7 @@ def define_flags(default_root_dir: str = 'runs/default') -> None:
 
 def parse_config() -> None:
   """Parses the config that the flags name."""
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  workers.quiet_imports()
   from safer_tf.common import config  # pylint: disable=g-import-not-at-top
 
   config.parse(flags.FLAGS.gin_file, flags.FLAGS.gin_bindings)

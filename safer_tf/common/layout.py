@@ -39,6 +39,11 @@ def data_dir(root_dir: str) -> str:
   return os.path.join(root_dir, DATA_DIR)
 
 
+def shard(task: str, number: int) -> str:
+  """File name of one shard of a task's episodes in a data directory."""
+  return f'{task}-{number:05d}.tfrecord.gz'
+
+
 def prior_dir(root_dir: str, protocol: str, prior: str) -> str:
   """Directory of one trained prior, e.g. `priors/seen/safer`."""
   return os.path.join(root_dir, PRIORS_DIR, protocol, prior)

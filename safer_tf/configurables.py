@@ -1,0 +1,7 @@
+"""Imports every module that registers gin configurables.
+
+`safer_tf.common.config.parse` imports this first, so that every gin file suits
+every binary and a misspelt name is always an error.
+"""
+
+from safer_tf.data import collect  # noqa: F401

@@ -1,0 +1,288 @@
+"""What turns a folder of shards into a dataset: its spec and its index.
+
+The index holds the labels of every step and where every episode lies, so that
+sampling never opens an episode it does not use.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+import zlib
+from typing import Any, Iterable, Sequence
+
+import numpy as np
+
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.common import provenance
+from safer_tf.data import card
+from safer_tf.data import schema
+from safer_tf.data import shards
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+  """Where N episodes lie, and the labels of all their S steps, in order.
+
+  Attributes:
+    shard_names: str [F] file names.
+    shard: int32 [N] shard of each episode, as an index into `shard_names`.
+    offset: int64 [N] bytes before the episode in its shard.
+    size: int64 [N] bytes of the episode in its shard.
+    length: int64 [N] steps.
+    task: str [N].
+    success: bool [N].
+    noise: float32 [N].
+    seed: int64 [N].
+    index: int64 [N].
+    unsafe: bool [S].
+    reward: float32 [S].
+  """
+
+  shard_names: np.ndarray
+  shard: np.ndarray
+  offset: np.ndarray
+  size: np.ndarray
+  length: np.ndarray
+  task: np.ndarray
+  success: np.ndarray
+  noise: np.ndarray
+  seed: np.ndarray
+  index: np.ndarray
+  unsafe: np.ndarray
+  reward: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.length)
+
+
+_PER_EPISODE = {
+    'length': np.int64, 'task': np.str_, 'success': np.bool_,
+    'noise': np.float32, 'seed': np.int64, 'index': np.int64,
+}
+
+
+def index_shard(path: str, spec: schema.EpisodeSpec) -> Index:
+  """Verifies a shard and makes its index.
+
+  Args:
+    path: of the shard.
+    spec: of its dataset.
+
+  Returns:
+    The index of that shard alone.
+
+  Raises:
+    UserError: the shard is damaged.
+  """
+  entries, rows, unsafe, reward = [], [], [], []
+  for entry, episode in shards.scan_shard(path, spec):
+    entries.append(entry)
+    rows.append((
+        len(episode), episode.task, episode.success, episode.noise,
+        episode.seed, episode.index,
+    ))
+    unsafe.append(episode.unsafe)
+    reward.append(episode.reward)
+  if not rows:
+    raise errors.UserError(
+        f'Shard {path} holds no episode; delete that file and collect again '
+        'with the same config.'
+    )
+  columns = {
+      name: np.array(values, dtype) for (name, dtype), values
+      in zip(_PER_EPISODE.items(), zip(*rows))
+  }
+  return Index(
+      shard_names=np.array([os.path.basename(path)]),
+      shard=np.zeros(len(rows), np.int32),
+      offset=np.array([entry.offset for entry in entries], np.int64),
+      size=np.array([entry.size for entry in entries], np.int64),
+      unsafe=np.concatenate(unsafe), reward=np.concatenate(reward), **columns,
+  )
+
+
+def join(parts: Sequence[Index]) -> Index:
+  """The index of several shards, in the order given."""
+  columns = {
+      field.name: np.concatenate([getattr(part, field.name) for part in parts])
+      for field in dataclasses.fields(Index)
+  }
+  counts = [len(part) for part in parts]
+  columns['shard'] = np.repeat(np.arange(len(parts), dtype=np.int32), counts)
+  return Index(**columns)
+
+
+def write_spec(
+    data_dir: str, spec: schema.EpisodeSpec,
+    origin: dict[str, Any] | None = None,
+) -> None:
+  """Writes a dataset's spec, which comes before its shards.
+
+  Args:
+    data_dir: directory of the dataset.
+    spec: of its episodes.
+    origin: how the episodes come about; JSON values.
+  """
+  files.write_json(os.path.join(data_dir, layout.EPISODE_SPEC), {
+      'format_version': schema.FORMAT_VERSION, **spec.to_json(),
+      'origin': origin or {},
+  })
+
+
+def read_spec(data_dir: str) -> tuple[schema.EpisodeSpec, dict[str, Any]]:
+  """Reads what `write_spec` wrote.
+
+  Args:
+    data_dir: directory of the dataset.
+
+  Returns:
+    The spec and the origin.
+
+  Raises:
+    UserError: there is no dataset, or it has another format.
+  """
+  path = os.path.join(data_dir, layout.EPISODE_SPEC)
+  value = files.read_json(
+      path, 'the spec of a dataset, which bin/collect_data.py writes. Run it '
+      'with this --root_dir first'
+  )
+  version = value.get('format_version')
+  if version != schema.FORMAT_VERSION:
+    raise errors.UserError(
+        f'{path}: the dataset has format version {version}, expected '
+        f'{schema.FORMAT_VERSION}. Collect it again with this release, or use '
+        'the release that wrote it.'
+    )
+  try:
+    return schema.EpisodeSpec.from_json(value), value['origin']
+  except (KeyError, TypeError) as error:
+    raise errors.UserError(
+        f'{path}: the field {error} is missing or wrong; collect the dataset '
+        'again.'
+    ) from error
+
+
+def finish(
+    data_dir: str, index: Index, seed: int = 0, **extra: Any
+) -> None:
+  """Completes a dataset whose spec and shards are written.
+
+  Args:
+    data_dir: directory of the dataset.
+    index: of all its shards.
+    seed: of the whole dataset.
+    **extra: further JSON values for its provenance.
+  """
+  index_path = os.path.join(data_dir, layout.DATA_INDEX)
+  with files.replacing(index_path) as beside:
+    with open(beside, 'wb') as file:
+      np.savez_compressed(file, **dataclasses.asdict(index))
+  files.write_json(
+      os.path.join(data_dir, layout.DATA_CARD), card.data_card(index)
+  )
+  files.write_json(
+      os.path.join(data_dir, layout.STAGE),
+      provenance.record(seed, {layout.DATA_INDEX: index_path}, **extra),
+  )
+
+
+def read_index(data_dir: str) -> Index:
+  """Reads a dataset's index.
+
+  Args:
+    data_dir: directory of the dataset.
+
+  Returns:
+    The index.
+
+  Raises:
+    UserError: there is none, or it is damaged.
+  """
+  path = os.path.join(data_dir, layout.DATA_INDEX)
+  try:
+    with np.load(path, allow_pickle=False) as columns:
+      return Index(**columns)
+  except FileNotFoundError as error:
+    raise errors.UserError(
+        f'{path} is missing: the dataset is not finished. Run '
+        'bin/collect_data.py again with the same config; it goes on where it '
+        'stopped.'
+    ) from error
+  except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile,
+          zlib.error) as error:
+    raise errors.UserError(
+        f'{path} is damaged ({error}); delete it and {layout.STAGE} beside it '
+        'and run bin/collect_data.py again with the same config.'
+    ) from error
+
+
+def write_dataset(
+    data_dir: str, spec: schema.EpisodeSpec,
+    episodes: Iterable[schema.Episode], episodes_per_shard: int = 100,
+) -> None:
+  """Writes episodes from any source as a dataset, for data of one's own.
+
+  Args:
+    data_dir: directory to make, e.g. `layout.data_dir(root_dir)`.
+    spec: of the episodes.
+    episodes: consumed a shard at a time.
+    episodes_per_shard: size of a shard.
+
+  Raises:
+    UserError: an episode does not suit the spec, or nothing can be written.
+  """
+  write_spec(data_dir, spec)
+  parts = []
+  for number, shard in enumerate(_groups(episodes, episodes_per_shard)):
+    path = os.path.join(data_dir, layout.shard('episodes', number))
+    shards.write_shard(path, (check(episode, spec) for episode in shard))
+    parts.append(index_shard(path, spec))
+  if not parts:
+    raise errors.UserError(f'No episodes were given to write to {data_dir}.')
+  finish(data_dir, join(parts))
+
+
+def check(
+    episode: schema.Episode, spec: schema.EpisodeSpec
+) -> schema.Episode:
+  """Returns an episode if it suits a spec.
+
+  Raises:
+    UserError: it does not.
+  """
+  steps = len(episode)
+  expected = {
+      'observation': (steps,) + spec.observation_shape,
+      'action': (steps, spec.action_size),
+      'reward': (steps,),
+      'unsafe': (steps,),
+  }
+  found = {name: getattr(episode, name).shape for name in expected}
+  if (
+      found != expected or steps == 0
+      or episode.observation.dtype != spec.observation_dtype
+      or not np.isfinite(episode.action).all()
+  ):
+    raise errors.UserError(
+        f'Episode {episode.index} of {episode.task} does not suit the dataset: '
+        f'expected finite {spec} and at least one step; found '
+        f'{episode.observation.dtype} observations and shapes {found}.'
+    )
+  return episode
+
+
+def _groups(
+    episodes: Iterable[schema.Episode], size: int
+) -> Iterable[list[schema.Episode]]:
+  group = []
+  for episode in episodes:
+    group.append(episode)
+    if len(group) == size:
+      yield group
+      group = []
+  if group:
+    yield group

@@ -1,0 +1,264 @@
+"""Batches for training and ordered sweeps for evaluation.
+
+Episodes are read and inflated by background threads (zlib frees the
+interpreter's lock), which also hand the arrays to TensorFlow; the consumer's
+thread only takes what is ready.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import itertools
+from typing import Callable, Iterator, NamedTuple, Sequence, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from safer_tf.common import errors
+from safer_tf.data import store as store_lib
+from safer_tf.data import windows
+
+_T = TypeVar('_T')
+
+
+class RunBatch(NamedTuple):
+  """R runs: first the safe ones, then the unsafe ones.
+
+  Attributes:
+    observation: [R, W-1+L, ...] frames; slot W-1+l is that of step l. Zeros
+      where no frame exists.
+    valid: bool [R, W-1+L] whether the frame exists.
+    action: float32 [R, L, A] zeros where no step exists.
+    weight: float32 [R, L] 1 where the step is of the run's kind, else 0.
+  """
+
+  observation: tf.Tensor
+  valid: tf.Tensor
+  action: tf.Tensor
+  weight: tf.Tensor
+
+
+class RunSampler:
+  """Batches of runs, each a pure function of the seed and its step.
+
+  Every step of a wanted kind in the split is equally likely.
+  """
+
+  def __init__(
+      self, store: store_lib.EpisodeStore, split: str,
+      kinds: Sequence[tuple[str, int]], window: int, run_length: int,
+      seed: int,
+  ):
+    """Prepares the draw.
+
+    Args:
+      store: dataset.
+      split: e.g. `train`.
+      kinds: kinds of steps (`store.KINDS`) and runs of each in a batch, in
+        the order in which they stand in it.
+      window: W frames, the current one included.
+      run_length: L steps.
+      seed: of the draw.
+
+    Raises:
+      UserError: a value is wrong, or the split has no step of some kind.
+    """
+    if window < 1 or run_length < 1:
+      raise errors.UserError(
+          f'window is {window} and run_length {run_length}: expected at least '
+          '1.'
+      )
+    self._store = store
+    self._window, self._run_length = window, run_length
+    self._seed = seed
+    episodes = store.split(split)
+    lengths = store.index.length[episodes]
+    in_split = np.zeros(len(store), bool)
+    in_split[episodes] = True
+    in_split = np.repeat(in_split, store.index.length)
+    self._draws = []
+    for kind, count in kinds:
+      wanted = store.wanted(kind)
+      placements = windows.Placements(
+          episodes, lengths, wanted[in_split], run_length
+      )
+      if not len(placements):
+        raise errors.UserError(
+            f'The {split} split has no {kind} steps to learn from. Raise '
+            'collect_data.num_steps or its noise_levels.'
+        )
+      self._draws.append((wanted, placements, count))
+
+  def batch(self, step: int) -> RunBatch:
+    """The batch of a training step.
+
+    Args:
+      step: number of the training step.
+
+    Returns:
+      NumPy arrays.
+
+    Raises:
+      UserError: a shard is missing or damaged.
+    """
+    generator = np.random.default_rng((self._seed, step))
+    runs = sum(count for _, _, count in self._draws)
+    frames = self._window - 1 + self._run_length
+    spec = self._store.spec
+    batch = RunBatch(
+        np.zeros(
+            (runs, frames) + spec.observation_shape, spec.observation_dtype
+        ),
+        np.zeros((runs, frames), bool),
+        np.zeros((runs, self._run_length, spec.action_size), np.float32),
+        np.zeros((runs, self._run_length), np.float32),
+    )
+    row = 0
+    for wanted, placements, count in self._draws:
+      for episode, start in zip(*placements.sample(generator, count)):
+        self._fill(batch, row, wanted, episode, start)
+        row += 1
+    return batch
+
+  def _fill(
+      self, batch: RunBatch, row: int, wanted: np.ndarray, number: int,
+      start: int,
+  ) -> None:
+    episode = self._store.read(number)
+    frames = windows.slots(
+        start - (self._window - 1), batch.valid.shape[1], len(episode)
+    )
+    batch.observation[row, frames.target] = episode.observation[frames.source]
+    batch.valid[row, frames.target] = True
+    steps = windows.slots(start, self._run_length, len(episode))
+    batch.action[row, steps.target] = episode.action[steps.source]
+    offset = self._store.step_offset[number]
+    batch.weight[row, steps.target] = wanted[
+        offset + steps.source.start:offset + steps.source.stop
+    ]
+
+
+def training_batches(
+    sampler: RunSampler, first_step: int = 0, depth: int = 4
+) -> Iterator[RunBatch]:
+  """Endless batches of tensors, made ahead in the background.
+
+  Args:
+    sampler: what makes the batches.
+    first_step: training step to go on from.
+    depth: batches made ahead.
+
+  Yields:
+    The batch of `first_step`, the next step's, and so on.
+  """
+  return prefetched(
+      lambda step: _to_tensors(sampler.batch(step)),
+      itertools.count(first_step), depth,
+  )
+
+
+class SweepBatch(NamedTuple):
+  """B episodes of at most T steps.
+
+  Attributes:
+    observation: [B, T, ...] zeros where no step exists.
+    valid: bool [B, T] whether the step exists.
+    action: float32 [B, T, A].
+    unsafe: bool [B, T].
+    success: bool [B] of the whole episode.
+    episode: int64 [B] numbers in the store, -1 where the last batch is filled
+      up.
+  """
+
+  observation: tf.Tensor
+  valid: tf.Tensor
+  action: tf.Tensor
+  unsafe: tf.Tensor
+  success: tf.Tensor
+  episode: tf.Tensor
+
+
+def sweep(
+    store: store_lib.EpisodeStore, split: str, batch_size: int = 32,
+    max_episodes: int | None = None,
+) -> Iterator[SweepBatch]:
+  """Every episode of a split once, in order, in batches of one shape.
+
+  Args:
+    store: dataset.
+    split: e.g. `calibration`.
+    batch_size: episodes B.
+    max_episodes: an evenly spaced part of the split, if given.
+
+  Yields:
+    Batches of tensors; T is the longest episode of the dataset.
+  """
+  episodes = store.split(split)
+  if max_episodes is not None and max_episodes < len(episodes):
+    spaced = np.linspace(0, len(episodes) - 1, max_episodes)
+    episodes = episodes[np.round(spaced).astype(int)]
+  groups = [
+      episodes[first:first + batch_size]
+      for first in range(0, len(episodes), batch_size)
+  ]
+  return prefetched(
+      lambda group: _to_tensors(_sweep_batch(store, group, batch_size)), groups
+  )
+
+
+def _sweep_batch(
+    store: store_lib.EpisodeStore, numbers: np.ndarray, batch_size: int
+) -> SweepBatch:
+  steps, spec = int(store.index.length.max()), store.spec
+  shape = (batch_size, steps)
+  batch = SweepBatch(
+      np.zeros(shape + spec.observation_shape, spec.observation_dtype),
+      np.zeros(shape, bool),
+      np.zeros(shape + (spec.action_size,), np.float32),
+      np.zeros(shape, bool),
+      np.zeros(batch_size, bool),
+      np.full(batch_size, -1, np.int64),
+  )
+  for row, number in enumerate(numbers):
+    episode = store.read(number)
+    batch.observation[row, :len(episode)] = episode.observation
+    batch.valid[row, :len(episode)] = True
+    batch.action[row, :len(episode)] = episode.action
+    batch.unsafe[row, :len(episode)] = episode.unsafe
+    batch.success[row] = episode.success
+    batch.episode[row] = number
+  return batch
+
+
+def _to_tensors(batch):
+  return type(batch)(*(tf.convert_to_tensor(array) for array in batch))
+
+
+def prefetched(
+    make: Callable[[int], _T], items, depth: int = 4
+) -> Iterator[_T]:
+  """Maps a function over items in a background thread, a few ahead.
+
+  Args:
+    make: called in another thread, in order.
+    items: its arguments; may be endless.
+    depth: number of results made ahead.
+
+  Yields:
+    `make(item)` for each item; an error in it is raised here.
+  """
+  items = iter(items)
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    pending = collections.deque(
+        pool.submit(make, item) for item in itertools.islice(items, depth)
+    )
+    try:
+      while pending:
+        result = pending.popleft().result()
+        for item in itertools.islice(items, 1):
+          pending.append(pool.submit(make, item))
+        yield result
+    finally:
+      for future in pending:
+        future.cancel()
