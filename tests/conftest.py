@@ -10,6 +10,6 @@ for name in (
 ):
   os.environ.setdefault(name, '1')
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('PYGAME_HIDE_SUPPORT_PROMPT', '1')
 os.environ.setdefault('MPLBACKEND', 'Agg')
