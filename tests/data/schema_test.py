@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from safer_tf.common import errors
+from safer_tf.data import schema
+from tests.data import fakes
+
+_SPECS = pytest.mark.parametrize(
+    'spec', [fakes.VECTOR_SPEC, fakes.IMAGE_SPEC], ids=str
+)
+
+
+@_SPECS
+def test_decode_inverts_encode(spec):
+  for episode in fakes.random_episodes(5, spec):
+    fakes.assert_same(episode, schema.decode(schema.encode(episode), spec))
+
+
+def test_spec_survives_json():
+  spec = fakes.IMAGE_SPEC
+  assert schema.EpisodeSpec.from_json(spec.to_json()) == spec
+
+
+def test_spec_of_an_environment():
+  assert schema.EpisodeSpec.of_env(fakes.PointEnv('left')) == fakes.VECTOR_SPEC
+
+
+def test_decode_refuses_another_shape():
+  (episode,) = fakes.random_episodes(1, fakes.IMAGE_SPEC)
+  other = schema.EpisodeSpec((5, 5, 3), 'uint8', 2)
+  with pytest.raises(ValueError):
+    schema.decode(schema.encode(episode), other)
+
+
+@pytest.mark.parametrize('record', [b'', b'\xff' * 40])
+def test_decode_refuses_what_is_no_episode(record):
+  with pytest.raises(ValueError):
+    schema.decode(record, fakes.IMAGE_SPEC)
+
+
+def test_spec_refuses_types_that_cannot_be_stored():
+  with pytest.raises(errors.UserError, match='float64.*uint8 or float32'):
+    schema.EpisodeSpec((3,), np.dtype(np.float64).name, 2)
