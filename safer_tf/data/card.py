@@ -29,7 +29,7 @@ def data_card(index: dataset.Index) -> dict[str, Any]:
   return {
       'total': _counts(index, np.ones(len(index), bool)),
       'by_task': _by(index, index.task),
-      'by_noise': _by(index, np.round(index.noise.astype(float), 6)),
+      'by_noise': _by(index, index.noise),
       'by_split': _by(index, np.array(splits.NAMES)[part]),
   }
 

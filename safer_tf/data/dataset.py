@@ -35,7 +35,7 @@ class Index:
     length: int64 [N] steps.
     task: str [N].
     success: bool [N].
-    noise: float32 [N].
+    noise: float64 [N].
     seed: int64 [N].
     index: int64 [N].
     unsafe: bool [S].
@@ -61,7 +61,7 @@ class Index:
 
 _PER_EPISODE = {
     'length': np.int64, 'task': np.str_, 'success': np.bool_,
-    'noise': np.float32, 'seed': np.int64, 'index': np.int64,
+    'noise': np.float64, 'seed': np.int64, 'index': np.int64,
 }
 
 

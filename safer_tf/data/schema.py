@@ -163,7 +163,8 @@ def decode(record: bytes, spec: EpisodeSpec) -> Episode:
       unsafe=np.array(feature['unsafe'].int64_list.value, bool),
       success=bool(_only(feature['success'].int64_list)),
       task=_only(feature['task'].bytes_list).decode(),
-      noise=_only(feature['noise'].float_list),
+      # Stored as float32; six digits bring the stated level back.
+      noise=round(_only(feature['noise'].float_list), 6),
       seed=_only(feature['seed'].int64_list),
       index=_only(feature['index'].int64_list),
   )

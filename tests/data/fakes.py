@@ -97,7 +97,7 @@ def random_episodes(count, spec, seed=0, max_length=20):
         reward=np.full(steps, -1, np.float32),
         unsafe=generator.random(steps) < 0.3,
         success=bool(generator.random() < 0.7),
-        task=TASKS[number % 2], noise=0.5, seed=number, index=number,
+        task=TASKS[number % 2], noise=0.15, seed=number, index=number,
     )
 
 

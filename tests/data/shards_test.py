@@ -72,19 +72,25 @@ def test_truncated_shard_is_named(path):
   shards.read_episode(path, entries[0], _SPEC)  # What is whole can be read.
 
 
-def test_any_flipped_content_bit_is_found(path):
+def test_flipped_bit_never_changes_an_episode(path, episodes):
   entries = [entry for entry, _ in shards.scan_shard(path, _SPEC)]
-  entry = entries[3]
+  entry, found = entries[3], 0
   with open(path, 'rb') as file:
     content = file.read()
-  header = 10  # The first bytes of a GZIP member hold no content.
-  for position in range(entry.offset + header, entry.offset + entry.size, 7):
+  for position in range(entry.offset, entry.offset + entry.size):
     damaged = bytearray(content)
     damaged[position] ^= 1 << position % 8
     with open(path, 'wb') as file:
       file.write(damaged)
-    with pytest.raises(errors.UserError, match='episode 3'):
-      shards.read_episode(path, entry, _SPEC, number=3)
+    try:
+      fakes.assert_same(
+          shards.read_episode(path, entry, _SPEC, number=3), episodes[3]
+      )
+    except errors.UserError as error:
+      assert 'episode 3' in str(error)
+      found += 1
+  # A few bits mean nothing, such as a GZIP header's time or a stream's end.
+  assert found > 0.9 * entry.size
 
 
 def test_wrong_checksum_is_found_though_gzip_is_sound(path, episodes):

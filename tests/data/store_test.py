@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.data import dataset
+from safer_tf.data import schema
+from safer_tf.data import splits
+from safer_tf.data import store as store_lib
+from tests.data import fakes
+
+
+@pytest.fixture
+def episodes():
+  return list(fakes.random_episodes(40, fakes.VECTOR_SPEC))
+
+
+@pytest.fixture
+def path(tmp_path, episodes):
+  path = str(tmp_path / 'data')
+  dataset.write_dataset(
+      path, fakes.VECTOR_SPEC, episodes, episodes_per_shard=7
+  )
+  return path
+
+
+def test_reads_every_episode_of_several_shards(path, episodes):
+  store = store_lib.EpisodeStore(path)
+  assert len(store) == 40 and len(store.index.shard_names) == 6
+  for number, episode in enumerate(episodes):
+    fakes.assert_same(store.read(number), episode)
+
+
+def test_labels_are_those_of_the_episodes(path, episodes):
+  store = store_lib.EpisodeStore(path)
+  for number, episode in enumerate(episodes):
+    steps = slice(*store.step_offset[number:number + 2])
+    np.testing.assert_array_equal(store.index.unsafe[steps], episode.unsafe)
+    wanted = {kind: store.wanted(kind)[steps] for kind in store_lib.KINDS}
+    np.testing.assert_array_equal(wanted['unsafe'], episode.unsafe)
+    np.testing.assert_array_equal(
+        wanted['safe_success'], ~episode.unsafe & episode.success
+    )
+    assert (wanted['success_any'] == episode.success).all()
+
+
+def test_splits_are_disjoint_and_whole(path):
+  store = store_lib.EpisodeStore(path)
+  parts = [store.split('train'), store.split('calibration')]
+  for name in ('validation', 'test'):
+    try:
+      parts.append(store.split(name))
+    except errors.UserError:  # So few episodes may leave a split empty.
+      pass
+  assert sorted(np.concatenate(parts)) == list(range(40))
+
+
+def test_split_shares_and_independence_of_the_other_episodes(tmp_path):
+  episodes = fakes.random_episodes(3000, fakes.VECTOR_SPEC, max_length=1)
+  path = str(tmp_path / 'data')
+  dataset.write_dataset(path, fakes.VECTOR_SPEC, episodes, 3000)
+  index = dataset.read_index(path)
+  split = splits.split_of(index)
+  shares = np.bincount(split, minlength=4) / len(split)
+  np.testing.assert_allclose(shares, [0.8, 0.05, 0.1, 0.05], atol=0.02)
+  few = dataset.index_shard(
+      os.path.join(path, index.shard_names[0]), fakes.VECTOR_SPEC
+  )
+  np.testing.assert_array_equal(splits.split_of(few), split)
+
+
+def test_task_filter_limits_the_splits(path):
+  store = store_lib.EpisodeStore(path, tasks=['left'])
+  assert set(store.index.task[store.split('train')]) == {'left'}
+  with pytest.raises(errors.UserError, match='no episodes of up.*left, right'):
+    store_lib.EpisodeStore(path, tasks=['left', 'up'])
+
+
+def test_another_observation_shape_is_refused(path):
+  store = store_lib.EpisodeStore(path)
+  store.require(fakes.VECTOR_SPEC, 'prior x')
+  other = schema.EpisodeSpec((48, 48, 3), 'uint8', 6)
+  with pytest.raises(errors.UserError, match=r'prior x.*uint8.*float32 \[3\]'):
+    store.require(other, 'prior x')
+
+
+def test_missing_dataset_is_named(tmp_path):
+  with pytest.raises(errors.UserError, match='episode_spec.*collect_data'):
+    store_lib.EpisodeStore(str(tmp_path))
+
+
+def test_unfinished_dataset_is_named(path):
+  os.remove(os.path.join(path, layout.DATA_INDEX))
+  with pytest.raises(errors.UserError, match='not finished'):
+    store_lib.EpisodeStore(path)
+
+
+@pytest.mark.parametrize('damage', ['truncated', 'flipped'])
+def test_damaged_index_is_named(path, damage):
+  name = os.path.join(path, layout.DATA_INDEX)
+  with open(name, 'rb') as file:
+    content = bytearray(file.read())
+  if damage == 'truncated':
+    content = content[:len(content) // 2]
+  else:
+    content[len(content) // 3] ^= 255
+  with open(name, 'wb') as file:
+    file.write(content)
+  with pytest.raises(errors.UserError, match=r'index\.npz is damaged'):
+    store_lib.EpisodeStore(path)
+
+
+def test_another_format_version_is_refused(path):
+  name = os.path.join(path, layout.EPISODE_SPEC)
+  spec = files.read_json(name, 'spec')
+  files.write_json(name, {**spec, 'format_version': 99})
+  with pytest.raises(errors.UserError, match='version 99, expected 1'):
+    store_lib.EpisodeStore(path)
+
+
+def test_unsuitable_episode_is_refused_and_leaves_no_dataset(tmp_path):
+  episodes = list(fakes.random_episodes(3, fakes.VECTOR_SPEC))
+  episodes[2].action[0, 0] = np.nan
+  path = str(tmp_path / 'data')
+  with pytest.raises(errors.UserError, match='Episode 2 of left'):
+    dataset.write_dataset(path, fakes.VECTOR_SPEC, episodes)
+  with pytest.raises(errors.UserError, match='not finished'):
+    store_lib.EpisodeStore(path)
+
+
+def test_card_counts(path, episodes):
+  card = files.read_json(os.path.join(path, layout.DATA_CARD), 'card')
+  left = [episode for episode in episodes if episode.task == 'left']
+  unsafe = sum(int(episode.unsafe.sum()) for episode in left)
+  safe = sum(
+      int((~episode.unsafe).sum()) for episode in left if episode.success
+  )
+  found = card['by_task']['left']
+  assert found['episodes'] == len(left)
+  assert found['steps'] == sum(map(len, left))
+  assert found['success_share'] == np.mean([e.success for e in left])
+  assert found['natural_unsafe_share'] == unsafe / (unsafe + safe)
+  for group in ('by_task', 'by_noise', 'by_split'):
+    steps = sum(counts['steps'] for counts in card[group].values())
+    assert steps == card['total']['steps'] == sum(map(len, episodes))
