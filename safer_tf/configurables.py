@@ -5,3 +5,5 @@ every binary and a misspelt name is always an error.
 """
 
 from safer_tf.data import collect  # noqa: F401
+from safer_tf.prior import training  # noqa: F401
+from safer_tf.rl import agent, networks, train_agent  # noqa: F401

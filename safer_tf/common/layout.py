@@ -24,10 +24,13 @@ TENSORBOARD_DIR = 'tensorboard'
 EXPORT_DIR = 'export'
 POLICIES_DIR = 'policies'
 STAGE = 'stage.json'  # Provenance; its presence says the stage is finished.
+SETTINGS = 'settings.json'  # What a prior in training is trained with.
 HISTORY = 'history.csv'  # Validation history of a prior.
+CALIBRATION_DIR = 'calibration'  # Rollouts inside a prior's bounds.
 LIKELIHOODS = 'likelihoods.npz'  # Held-out log-likelihoods and latents.
 CURVE = 'curve.csv'  # Per-episode record of an agent's training.
 RESULT = 'result.json'  # One agent's row of the results.
+EVALUATION = 'evaluation.json'  # Episodes of its final policy.
 
 # Inside an exported prior.
 PRIOR_SPEC = 'prior_spec.json'
@@ -67,3 +70,12 @@ def agent_dir(
 def results_dir(root_dir: str) -> str:
   """Directory of the result tables."""
   return os.path.join(root_dir, RESULTS_DIR)
+
+
+def calibration_file(
+    root_dir: str, protocol: str, prior: str, task: str
+) -> str:
+  """Rollouts of random latents inside a prior's bounds on one task."""
+  return os.path.join(
+      prior_dir(root_dir, protocol, prior), CALIBRATION_DIR, f'{task}.json'
+  )

@@ -9,7 +9,9 @@ from typing import Any, Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from safer_tf.common import errors, files, layout
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
 from safer_tf.prior import skill_prior
 
 FORMAT_VERSION = 1

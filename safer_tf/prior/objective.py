@@ -43,9 +43,9 @@ def weighted_mean(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
 
 
 def safer_objective(
-    log_prob: tf.Tensor, kl: tf.Tensor, safe_weight: tf.Tensor,
-    unsafe_weight: tf.Tensor, contrast: float, kl_weight: float = 1.0,
-    unsafe_floor: float = -20.0, freeze_below: float = -1000.0,
+    log_prob: tf.Tensor, kl: tf.Tensor, safe: tf.Tensor, unsafe: tf.Tensor,
+    unsafe_weight: float, kl_weight: float, unsafe_floor: float,
+    freeze_below: float,
 ) -> Terms:
   """Negative of Eq. 4, with the safeguards that Section 4.2 asks for.
 
@@ -60,9 +60,9 @@ def safer_objective(
   Args:
     log_prob: [B] float32, log p(a | s, c) of each tuple, in nats.
     kl: [B] float32, KL of each tuple's q(c | Lambda) to p(c).
-    safe_weight: [B] float32, 1 for the safe tuples that count.
-    unsafe_weight: [B] float32, 1 for the unsafe tuples that count.
-    contrast: lambda of Eq. 4; 0 leaves the unsafe tuples out.
+    safe: [B] float32, 1 for the safe tuples that count, else 0.
+    unsafe: [B] float32, 1 for the unsafe tuples that count, else 0.
+    unsafe_weight: lambda of Eq. 4; 0 leaves the unsafe tuples out.
     kl_weight: weight of both KL terms; 1 is Eq. 4.
     unsafe_floor: nats.
     freeze_below: nats.
@@ -70,20 +70,19 @@ def safer_objective(
   Returns:
     The loss and its terms.
   """
-  safe = weighted_mean(log_prob, safe_weight)
-  unsafe = weighted_mean(log_prob, unsafe_weight)
-  floored = weighted_mean(tf.maximum(log_prob, unsafe_floor), unsafe_weight)
-  frozen = tf.cast(unsafe < freeze_below, tf.float32)
-  safe_kl = weighted_mean(kl, safe_weight)
-  unsafe_kl = weighted_mean(kl, unsafe_weight)
+  safe_log_prob = weighted_mean(log_prob, safe)
+  unsafe_log_prob = weighted_mean(log_prob, unsafe)
+  pushed = weighted_mean(tf.maximum(log_prob, unsafe_floor), unsafe)
+  frozen = tf.cast(unsafe_log_prob < freeze_below, tf.float32)
+  safe_kl = weighted_mean(kl, safe)
+  unsafe_kl = weighted_mean(kl, unsafe)
   # Algorithm 2: NLL = -(L_safe - lambda L_unsafe - KL_safe - KL_unsafe).
   loss = -(
-      safe - contrast * (1.0 - frozen) * floored
+      safe_log_prob - unsafe_weight * (1.0 - frozen) * pushed
       - kl_weight * (safe_kl + unsafe_kl)
   )
+  at_floor = tf.cast(log_prob < unsafe_floor, tf.float32)
   return Terms(
-      loss, safe, unsafe, safe_kl, unsafe_kl, frozen,
-      weighted_mean(
-          tf.cast(log_prob < unsafe_floor, tf.float32), unsafe_weight
-      ),
+      loss, safe_log_prob, unsafe_log_prob, safe_kl, unsafe_kl, frozen,
+      weighted_mean(at_floor, unsafe),
   )

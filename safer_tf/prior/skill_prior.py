@@ -7,7 +7,9 @@ from typing import Callable, Sequence
 import gin
 import tensorflow as tf
 
-from safer_tf.prior import encoders, flow, posterior
+from safer_tf.prior import encoders
+from safer_tf.prior import flow
+from safer_tf.prior import posterior
 
 
 @gin.configurable

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from safer_tf.common import errors, layout
-from safer_tf.prior import export, skill_prior
+from safer_tf.common import errors
+from safer_tf.common import layout
+from safer_tf.prior import export
+from safer_tf.prior import skill_prior
 
 _SHAPE = (12, 12, 3)
 

@@ -12,16 +12,18 @@ from safer_tf.prior import objective
 tfd = tfp.distributions
 
 
-def _terms(log_prob, contrast=0.1, **changes):
+def _terms(log_prob, **changes):
   """Two safe tuples, two unsafe, one that is neither."""
   arguments = {
       'kl': tf.constant([1.0, 3.0, 5.0, 7.0, 100.0]),
-      'safe_weight': tf.constant([1.0, 1.0, 0.0, 0.0, 0.0]),
-      'unsafe_weight': tf.constant([0.0, 0.0, 1.0, 1.0, 0.0]),
+      'safe': tf.constant([1.0, 1.0, 0.0, 0.0, 0.0]),
+      'unsafe': tf.constant([0.0, 0.0, 1.0, 1.0, 0.0]),
+      'unsafe_weight': 0.1, 'kl_weight': 1.0, 'unsafe_floor': -20.0,
+      'freeze_below': -1000.0,
       **changes,
   }
   return objective.safer_objective(
-      tf.convert_to_tensor(log_prob), contrast=contrast, **arguments
+      tf.convert_to_tensor(log_prob), **arguments
   )
 
 
@@ -67,10 +69,7 @@ def test_a_diverging_unsafe_term_is_frozen_and_the_safe_term_is_not():
 
 
 def test_a_batch_without_unsafe_tuples_is_finite():
-  terms = _terms(
-      [2.0, 4.0, -1.0, -3.0, 50.0], kl_weight=1.0,
-      unsafe_weight=tf.zeros([5]),
-  )
+  terms = _terms([2.0, 4.0, -1.0, -3.0, 50.0], unsafe=tf.zeros([5]))
   assert terms.loss.numpy() == pytest.approx(-(3 - 2))
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from safer_tf.prior import objective, skill_prior
+from safer_tf.prior import objective
+from safer_tf.prior import skill_prior
 
 _WINDOW = 4
 
@@ -149,7 +150,9 @@ def test_gradients_reach_every_trainable_variable(shape):
     )
     log_prob = model.log_prob(action, current, mean + 0.5 * stddev)
     loss = objective.safer_objective(
-        log_prob, objective.kl_to_prior(mean, stddev), half, 1 - half, 0.1
+        log_prob, objective.kl_to_prior(mean, stddev), half, 1 - half,
+        unsafe_weight=0.1, kl_weight=1.0, unsafe_floor=-20.0,
+        freeze_below=-1000.0,
     ).loss
   variables = model.trainable_variables
   assert len({v.ref() for v in variables}) == len(variables) > 30

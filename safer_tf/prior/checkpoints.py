@@ -1,0 +1,95 @@
+"""Checkpoints of a prior's training: the latest to resume, the best to export.
+"""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+
+from safer_tf.common import errors
+from safer_tf.prior import learner as learner_lib
+
+_LATEST = 'latest'
+_BEST = 'best'
+
+
+class Checkpoints:
+  """Writes and restores the learner, and the best prior so far."""
+
+  def __init__(self, learner: learner_lib.Learner, directory: str):
+    """Opens a directory of checkpoints.
+
+    Args:
+      learner: what is saved and restored.
+      directory: made if needed.
+    """
+    self._learner = learner
+    self._best_objective = tf.Variable(
+        float('-inf'), dtype=tf.float64, trainable=False
+    )
+    self._best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    self._latest = tf.train.CheckpointManager(
+        tf.train.Checkpoint(
+            learner=learner, best_objective=self._best_objective,
+            best_step=self._best_step,
+        ),
+        os.path.join(directory, _LATEST), max_to_keep=2,
+    )
+    self._best = tf.train.CheckpointManager(
+        tf.train.Checkpoint(prior=learner.prior),
+        os.path.join(directory, _BEST), max_to_keep=2,
+    )
+
+  @property
+  def latest(self) -> str | None:
+    """Path of the latest checkpoint, None before the first."""
+    return self._latest.latest_checkpoint
+
+  @property
+  def best_step(self) -> int:
+    """Step after which the best prior was kept; 0 if none was."""
+    return int(self._best_step)
+
+  def restore_latest(self) -> None:
+    """Goes back to the latest checkpoint, if there is one.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    if self.latest is None:
+      return
+    try:
+      self._latest.checkpoint.restore(self.latest).assert_consumed()
+    except Exception as error:  # TensorFlow's many ways to say damaged.
+      raise errors.UserError(
+          f'Checkpoint {self.latest} cannot be read ({error}). Delete its '
+          'directory to train anew.'
+      ) from error
+
+  def save(self) -> None:
+    """Writes a checkpoint to resume from."""
+    self._latest.save(checkpoint_number=int(self._learner.step))
+
+  def keep_if_best(self, objective: float) -> bool:
+    """Keeps the prior's weights if they are the best so far.
+
+    Args:
+      objective: validation objective; higher is better.
+
+    Returns:
+      Whether they were.
+    """
+    if not objective > float(self._best_objective):
+      return False
+    self._best_objective.assign(objective)
+    self._best_step.assign(self._learner.step)
+    self._best.save(checkpoint_number=self.best_step)
+    return True
+
+  def restore_best(self) -> None:
+    """Gives the prior its best weights, if any were kept."""
+    if self.best_step:
+      self._best.checkpoint.restore(
+          f'{self._best.directory}/ckpt-{self.best_step}'
+      ).assert_existing_objects_matched()

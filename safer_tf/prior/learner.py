@@ -1,0 +1,175 @@
+"""One gradient step of a skill prior on a batch of runs (Algorithm 2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Mapping
+
+import tensorflow as tf
+
+from safer_tf.common import errors
+from safer_tf.data import pipeline
+from safer_tf.prior import objective
+from safer_tf.prior import skill_prior
+
+_OPTIMIZERS = ('adam', 'sgd')
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What a gradient step depends on; see `objective.safer_objective`.
+
+  Attributes:
+    safe_runs: the first runs of a batch are the safe ones; the others hold
+      unsafe tuples.
+    unsafe_weight: lambda of Eq. 4.
+    kl_weight: weight of the KL terms; 1 is Eq. 4.
+    unsafe_floor: nats.
+    freeze_below: nats.
+    sample_context: draws c from its posterior; else takes the mean, which is
+      the deterministic ablation of Appendix C.
+    max_gradient_norm: gradients are clipped to this global norm.
+    seed: of the samples of c.
+  """
+
+  safe_runs: int
+  unsafe_weight: float
+  kl_weight: float
+  unsafe_floor: float
+  freeze_below: float
+  sample_context: bool
+  max_gradient_norm: float
+  seed: int
+
+
+def make_optimizer(
+    name: str, learning_rate: float, final_learning_rate: float,
+    momentum: float, num_steps: int,
+) -> tf.keras.optimizers.Optimizer:
+  """An optimizer whose learning rate goes down on a half cosine.
+
+  Args:
+    name: `adam` or `sgd`.
+    learning_rate: at the first step.
+    final_learning_rate: at the last step; the same for a constant rate.
+    momentum: of `sgd`.
+    num_steps: steps of the whole training.
+
+  Returns:
+    The optimizer.
+
+  Raises:
+    UserError: there is no optimizer of that name.
+  """
+  if name not in _OPTIMIZERS:
+    raise errors.UserError(
+        f'train_prior.optimizer is {name!r}: expected one of '
+        f'{", ".join(_OPTIMIZERS)}.'
+    )
+  schedule = tf.keras.optimizers.schedules.CosineDecay(
+      learning_rate, num_steps, alpha=final_learning_rate / learning_rate
+  )
+  if name == 'adam':
+    return tf.keras.optimizers.Adam(schedule)
+  return tf.keras.optimizers.SGD(schedule, momentum=momentum)
+
+
+class Learner(tf.Module):
+  """A prior, its optimizer and its step counter: all that a resume needs."""
+
+  def __init__(
+      self, prior: skill_prior.SkillPrior,
+      optimizer: tf.keras.optimizers.Optimizer, settings: Settings,
+  ):
+    """Builds the learner.
+
+    Args:
+      prior: prior to train, in place.
+      optimizer: its optimizer.
+      settings: of the gradient step.
+    """
+    super().__init__(name='learner')
+    self.prior = prior
+    self.optimizer = optimizer
+    self.step = tf.Variable(0, dtype=tf.int64, name='step', trainable=False)
+    self._settings = settings
+    optimizer.build(prior.trainable_variables)
+
+  def terms(self, batch: pipeline.RunBatch) -> objective.Terms:
+    """The objective of a batch of runs.
+
+    Every frame is embedded once, however many windows it stands in.
+
+    Args:
+      batch: R runs of L steps, safe ones first.
+
+    Returns:
+      The loss and its terms.
+    """
+    prior = self.prior
+    runs, frames = batch.valid.shape
+    flat = tf.reshape(
+        batch.observation, [runs * frames, *prior.observation_shape]
+    )
+    embeddings = tf.reshape(
+        prior.embed(flat), [runs, frames, prior.embedding_dim]
+    )
+    mean, stddev = prior.infer_run_contexts(embeddings, batch.valid)
+    log_prob = prior.log_prob(
+        tf.reshape(batch.action, [-1, prior.action_dim]),
+        tf.reshape(
+            embeddings[:, prior.window - 1:], [-1, prior.embedding_dim]
+        ),
+        self._context(mean, stddev),
+    )
+    settings = self._settings
+    is_safe_run = tf.range(runs)[:, tf.newaxis] < settings.safe_runs
+    safe = tf.where(is_safe_run, batch.weight, 0.0)
+    return objective.safer_objective(
+        log_prob, objective.kl_to_prior(mean, stddev),
+        tf.reshape(safe, [-1]), tf.reshape(batch.weight - safe, [-1]),
+        unsafe_weight=settings.unsafe_weight, kl_weight=settings.kl_weight,
+        unsafe_floor=settings.unsafe_floor,
+        freeze_below=settings.freeze_below,
+    )
+
+  def _context(self, mean: tf.Tensor, stddev: tf.Tensor) -> tf.Tensor:
+    if not self._settings.sample_context:
+      return mean
+    # The reparameterisation trick (Section 4.2). Keyed by the step: a resumed
+    # run draws what the uninterrupted one would have drawn.
+    seed = tf.stack([tf.constant(self._settings.seed, tf.int64), self.step])
+    return mean + stddev * tf.random.stateless_normal(tf.shape(mean), seed)
+
+  @tf.function
+  def train_step(self, batch: pipeline.RunBatch) -> dict[str, tf.Tensor]:
+    """Takes one gradient step.
+
+    Args:
+      batch: R runs of L steps, safe ones first; of fixed shapes.
+
+    Returns:
+      Scalars: the objective's terms, `gradient_norm` before clipping, and
+      `tuples`, the count of those that weighed.
+    """
+    variables = self.prior.trainable_variables
+    with tf.GradientTape() as tape:
+      terms = self.terms(batch)
+    gradients, norm = tf.clip_by_global_norm(
+        tape.gradient(terms.loss, variables),
+        self._settings.max_gradient_norm,
+    )
+    self.optimizer.apply_gradients(zip(gradients, variables))
+    self.step.assign_add(1)
+    return {
+        **terms._asdict(), 'gradient_norm': norm,
+        'tuples': tf.reduce_sum(batch.weight),
+    }
+
+
+def is_finite(metrics: Mapping[str, tf.Tensor]) -> bool:
+  """Whether a step's loss and gradient are numbers."""
+  return math.isfinite(metrics['loss']) and math.isfinite(
+      metrics['gradient_norm']
+  )

@@ -1,0 +1,153 @@
+"""How likely held-out actions are under a prior, and what to read off it."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterable, NamedTuple
+
+import numpy as np
+import scipy.stats
+import tensorflow as tf
+
+from safer_tf.data import pipeline
+from safer_tf.prior import objective
+from safer_tf.prior import skill_prior
+
+
+class Likelihoods(NamedTuple):
+  """N held-out steps, the safety variable at its posterior mean.
+
+  Attributes:
+    log_prob: float32 [N], log p(a | s, c) in nats.
+    abs_max_latent: float32 [N], |z|_inf.
+    kl: float32 [N], KL(q(c | Lambda) || p(c)) in nats.
+    unsafe: bool [N].
+    success: bool [N], whether the step's episode succeeded.
+    episode: int64 [N], number of the episode in the store.
+  """
+
+  log_prob: np.ndarray
+  abs_max_latent: np.ndarray
+  kl: np.ndarray
+  unsafe: np.ndarray
+  success: np.ndarray
+  episode: np.ndarray
+
+  @property
+  def safe(self) -> np.ndarray:
+    """Bool [N]: safe steps of successful episodes, as in training."""
+    return self.success & ~self.unsafe
+
+
+def measurer(
+    prior: skill_prior.SkillPrior
+) -> Callable[[Iterable[pipeline.SweepBatch]], Likelihoods]:
+  """Compiles a function that sweeps over episodes.
+
+  Args:
+    prior: live prior; later changes of its variables are seen.
+
+  Returns:
+    A function of batches of whole episodes.
+  """
+  compiled = tf.function(lambda batch: _log_prob(prior, batch))
+
+  def measure(batches: Iterable[pipeline.SweepBatch]) -> Likelihoods:
+    parts = []
+    for batch in batches:
+      valid = batch.valid.numpy()
+      flat = valid.reshape(-1)
+      success = np.broadcast_to(batch.success.numpy()[:, None], valid.shape)
+      episode = np.broadcast_to(batch.episode.numpy()[:, None], valid.shape)
+      parts.append(Likelihoods(
+          *(value.numpy()[flat] for value in compiled(batch)),
+          batch.unsafe.numpy()[valid], success[valid], episode[valid],
+      ))
+    return Likelihoods(*(np.concatenate(column) for column in zip(*parts)))
+
+  return measure
+
+
+def _log_prob(
+    prior: skill_prior.SkillPrior, batch: pipeline.SweepBatch
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+  """log p, |z|_inf and KL of B episodes of T steps; each [B * T]."""
+  episodes, steps = batch.valid.shape
+  before = [[0, 0], [prior.window - 1, 0]]
+  current = prior.embed(
+      tf.reshape(batch.observation, [-1, *prior.observation_shape])
+  )
+  embeddings = tf.reshape(current, [episodes, steps, prior.embedding_dim])
+  mean, stddev = prior.infer_run_contexts(
+      tf.pad(embeddings, [*before, [0, 0]]), tf.pad(batch.valid, before)
+  )
+  action = tf.reshape(batch.action, [-1, prior.action_dim])
+  latent = prior.encode(action, current, mean)
+  return (
+      prior.log_prob(action, current, mean),
+      tf.reduce_max(tf.abs(latent), axis=-1),
+      objective.kl_to_prior(mean, stddev),
+  )
+
+
+def statistics(
+    found: Likelihoods, unsafe_weight: float, kl_weight: float,
+    unsafe_floor: float,
+) -> dict[str, float]:
+  """Measures of held-out steps.
+
+  Args:
+    found: of a split.
+    unsafe_weight: lambda of Eq. 4, here and below as in training.
+    kl_weight: weight of the KL terms.
+    unsafe_floor: nats.
+
+  Returns:
+    `objective` (Eq. 4 with the floor; higher is better), mean log-likelihoods
+    and KL of safe and unsafe steps, `unsafe_share_above_safe_median`, `auc` of
+    the log-likelihood against the label, and the counts; NaN where a kind has
+    no step.
+  """
+  safe, unsafe = found.log_prob[found.safe], found.log_prob[found.unsafe]
+  safe_kl, unsafe_kl = found.kl[found.safe], found.kl[found.unsafe]
+  value = _mean(safe) - kl_weight * _mean(safe_kl)
+  if unsafe_weight and len(unsafe):
+    pushed = np.maximum(unsafe, unsafe_floor)
+    value -= unsafe_weight * _mean(pushed) + kl_weight * _mean(unsafe_kl)
+  return {
+      'objective': value,
+      'safe_log_prob': _mean(safe),
+      'unsafe_log_prob': _mean(unsafe),
+      'safe_kl': _mean(safe_kl),
+      'unsafe_kl': _mean(unsafe_kl),
+      'unsafe_share_above_safe_median': (
+          _mean(unsafe > np.median(safe)) if len(safe) else float('nan')
+      ),
+      'auc': auc(safe, unsafe),
+      'n_safe': len(safe),
+      'n_unsafe': len(unsafe),
+  }
+
+
+def auc(safe: np.ndarray, unsafe: np.ndarray) -> float:
+  """Probability that a safe step is likelier than an unsafe one.
+
+  Args:
+    safe: [n] log-likelihoods.
+    unsafe: [m] log-likelihoods.
+
+  Returns:
+    Area under the ROC curve, ties counting half; NaN if either is empty.
+  """
+  if not len(safe) or not len(unsafe):
+    return float('nan')
+  ranks = scipy.stats.rankdata(np.concatenate([safe, unsafe]))
+  smallest = len(safe) * (len(safe) + 1) / 2
+  return float(
+      (ranks[:len(safe)].sum() - smallest) / (len(safe) * len(unsafe))
+  )
+
+
+def _mean(values: np.ndarray) -> float:
+  return float(np.mean(values, dtype=np.float64)) if len(values) else (
+      float('nan')
+  )

@@ -1,0 +1,326 @@
+"""Training a skill prior: from a dataset to an exported SavedModel."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from typing import Any, Mapping
+
+import gin
+import numpy as np
+import tensorflow as tf
+
+from safer_tf.common import config
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.common import progress
+from safer_tf.common import provenance
+from safer_tf.data import pipeline
+from safer_tf.data import store as store_lib
+from safer_tf.prior import checkpoints as checkpoints_lib
+from safer_tf.prior import export
+from safer_tf.prior import journal as journal_lib
+from safer_tf.prior import learner as learner_lib
+from safer_tf.prior import likelihoods
+from safer_tf.prior import protocols
+from safer_tf.prior import skill_prior
+
+_EXPORTS = ('best', 'last')
+_FAILED_BATCH = 'failed_batch.npz'
+
+# Configurables that shape the model, by which a finished prior is known again.
+_MODEL = (
+    'SkillPrior', 'ConditionalRealNVP', 'TransformerPosterior',
+    'default_encoder', 'image_encoder', 'vector_encoder',
+)
+
+
+@gin.configurable(denylist=['root_dir', 'seed'])
+def train_prior(
+    root_dir: str,
+    seed: int = 0,
+    prior: str = gin.REQUIRED,
+    protocol: str = protocols.SEEN,
+    num_steps: int = gin.REQUIRED,
+    positives: str = store_lib.SAFE_SUCCESS,
+    safe_runs: int = 16,
+    unsafe_runs: int = 16,
+    run_length: int = 16,
+    window: int = 16,
+    optimizer: str = 'adam',
+    learning_rate: float = 1e-3,
+    final_learning_rate: float = 1e-5,
+    momentum: float = 0.9,
+    max_gradient_norm: float = 10.0,
+    unsafe_weight: float = 0.1,
+    kl_weight: float = 1.0,
+    unsafe_floor: float = -20.0,
+    freeze_below: float = -1000.0,
+    sample_context: bool = True,
+    validation_interval: int = 500,
+    validation_episodes: int = 200,
+    checkpoint_interval: int = 500,
+    summary_interval: int = 50,
+    export_which: str = 'best',
+) -> str:
+  """Trains a prior and exports it (Algorithm 2), or resumes doing so.
+
+  A prior that is finished with the same settings, seed and data is left as it
+  is. Batches, samples of the safety variable and initial weights are functions
+  of the seed and the step: a resumed training equals an uninterrupted one.
+
+  Args:
+    root_dir: run directory; reads `<root_dir>/data`, writes
+      `<root_dir>/priors/<protocol>/<prior>`.
+    seed: of everything random.
+    prior: id of the prior, e.g. `safer`; its directory's name.
+    protocol: `seen` trains on all tasks, `held_out` on those not evaluated.
+    num_steps: gradient steps.
+    positives: kind of steps that are made likely, one of `store.KINDS`.
+    safe_runs: runs of a batch drawn to hold positives.
+    unsafe_runs: runs of a batch drawn to hold unsafe steps; 0 for none.
+    run_length: L, consecutive steps in a run.
+    window: W, states that the safety variable is inferred from.
+    optimizer: `adam` or `sgd`.
+    learning_rate: at the first step.
+    final_learning_rate: at the last step, reached on a half cosine.
+    momentum: of `sgd`.
+    max_gradient_norm: gradients are clipped to this global norm.
+    unsafe_weight: lambda of Eq. 4.
+    kl_weight: weight of the KL terms; 1 is Eq. 4.
+    unsafe_floor: an unsafe step below this log-likelihood, in nats, is left
+      alone.
+    freeze_below: the unsafe term is frozen while its batch mean is below this,
+      in nats.
+    sample_context: whether c is drawn from its posterior or is its mean.
+    validation_interval: steps between validations.
+    validation_episodes: at most so many episodes of the validation split.
+    checkpoint_interval: steps between checkpoints.
+    summary_interval: steps between TensorBoard's training scalars.
+    export_which: `best` (by the validation objective) or `last`.
+
+  Returns:
+    Directory of the exported prior.
+
+  Raises:
+    UserError: a value is wrong, data are missing or damaged, the directory
+      holds another prior, or the loss is not finite.
+  """
+  settings = dict(locals())
+  del settings['root_dir']
+  _check(settings)
+  start = time.monotonic()
+  directory = layout.prior_dir(root_dir, protocol, prior)
+  data_dir = layout.data_dir(root_dir)
+  store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
+  tf.keras.utils.set_random_seed(seed)
+  model = skill_prior.SkillPrior(
+      store.spec.observation_shape, store.spec.action_size, window
+  )
+  identity = _identity(settings, model, store)
+  if _is_finished(directory, identity):
+    print(f'{directory} is finished with these settings; nothing to do.')
+    return layout.export_dir(root_dir, protocol, prior)
+  learner = learner_lib.Learner(
+      model,
+      learner_lib.make_optimizer(
+          optimizer, learning_rate, final_learning_rate, momentum, num_steps
+      ),
+      _chosen(learner_lib.Settings, settings),
+  )
+  files.write_json(os.path.join(directory, layout.SETTINGS), identity)
+  run = _Run(directory, learner, store, settings)
+  run.train()
+  run.finish(provenance.record(
+      seed, {layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX)},
+      protocol=protocol, settings=identity,
+      wall_seconds=round(time.monotonic() - start, 1),
+  ))
+  return layout.export_dir(root_dir, protocol, prior)
+
+
+class _Run:
+  """One training run: its directory and everything that is open in it."""
+
+  def __init__(
+      self, directory: str, learner: learner_lib.Learner,
+      store: store_lib.EpisodeStore, settings: Mapping[str, Any],
+  ):
+    self._directory = directory
+    self._learner = learner
+    self._store = store
+    self._settings = settings
+    kinds = [(settings['positives'], settings['safe_runs'])]
+    if settings['unsafe_runs']:
+      kinds.append((store_lib.UNSAFE, settings['unsafe_runs']))
+    self._sampler = pipeline.RunSampler(
+        store, 'train', kinds, settings['window'], settings['run_length'],
+        settings['seed'],
+    )
+    self._checkpoints = checkpoints_lib.Checkpoints(
+        learner, os.path.join(directory, layout.CHECKPOINTS_DIR)
+    )
+    self._checkpoints.restore_latest()
+    self._journal = journal_lib.Journal(directory, int(learner.step))
+    self._measure = likelihoods.measurer(learner.prior)
+
+  def train(self) -> None:
+    """Takes the steps that are left."""
+    settings, first = self._settings, int(self._learner.step)
+    batches = pipeline.training_batches(self._sampler, first)
+    name = f'Training {settings["prior"]} prior'
+    with progress.bar(settings['num_steps'], name, 'step', first) as bar:
+      for step in range(first + 1, settings['num_steps'] + 1):
+        batch = next(batches)
+        metrics = self._learner.train_step(batch)
+        if not learner_lib.is_finite(metrics):
+          self._fail(step, batch, metrics)
+        bar.update()
+        self._after(step, metrics, bar)
+    batches.close()
+    self._journal.close()
+
+  def finish(self, record: Mapping[str, Any]) -> None:
+    """Exports the prior and writes what the report needs.
+
+    Args:
+      record: provenance.
+    """
+    step = self._settings['num_steps']
+    if self._settings['export_which'] == 'best':
+      self._checkpoints.restore_best()
+      step = self._checkpoints.best_step or step
+    model = self._learner.prior
+    found = self._measure(pipeline.sweep(self._store, 'test'))
+    path = os.path.join(self._directory, layout.LIKELIHOODS)
+    with files.replacing(path) as beside:
+      with open(beside, 'wb') as file:
+        np.savez_compressed(file, safe=found.safe, **found._asdict())
+    record = {
+        **record, 'exported_step': step, 'test': self._statistics(found),
+    }
+    export.export_prior(
+        model, os.path.join(self._directory, layout.EXPORT_DIR),
+        self._settings['prior'], self._store.spec.observation_dtype, record,
+    )
+    files.write_json(os.path.join(self._directory, layout.STAGE), record)
+
+  def _after(
+      self, step: int, metrics: Mapping[str, tf.Tensor], bar: Any
+  ) -> None:
+    """Records, validates and saves, where a step is due for it."""
+    settings = self._settings
+    last = step == settings['num_steps']
+    if step % settings['summary_interval'] == 0 or last:
+      self._journal.train_step(step, metrics)
+      rate = bar.format_dict['rate'] or 0
+      bar.set_postfix({
+          'tuples/s': f'{rate * float(metrics["tuples"]):.0f}',
+          'loss': f'{float(metrics["loss"]):.3f}',
+      })
+    if step % settings['validation_interval'] == 0 or last:
+      found = self._measure(pipeline.sweep(
+          self._store, 'validation',
+          max_episodes=settings['validation_episodes'],
+      ))
+      statistics = self._statistics(found)
+      self._journal.validation(step, statistics, found)
+      self._checkpoints.keep_if_best(statistics['objective'])
+    if step % settings['checkpoint_interval'] == 0 or last:
+      self._checkpoints.save()
+
+  def _statistics(self, found: likelihoods.Likelihoods) -> dict[str, float]:
+    return likelihoods.statistics(
+        found, **{
+            name: self._settings[name]
+            for name in ('unsafe_weight', 'kl_weight', 'unsafe_floor')
+        }
+    )
+
+  def _fail(
+      self, step: int, batch: pipeline.RunBatch,
+      metrics: Mapping[str, tf.Tensor],
+  ) -> None:
+    path = os.path.join(self._directory, _FAILED_BATCH)
+    np.savez_compressed(path, **batch._asdict())
+    raise errors.UserError(
+        f'Training the {self._settings["prior"]} prior diverged at step '
+        f'{step}: loss {float(metrics["loss"])}, gradient norm '
+        f'{float(metrics["gradient_norm"])}. The batch (seed '
+        f'{self._settings["seed"]}, step {step - 1}) is in {path}; the last '
+        f'good checkpoint is {self._checkpoints.latest or "none yet"}. Lower '
+        'train_prior.learning_rate or train_prior.unsafe_weight.'
+    )
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+  """Raises UserError where a value cannot be meant."""
+  if settings['export_which'] not in _EXPORTS:
+    raise errors.UserError(
+        f'train_prior.export_which is {settings["export_which"]!r}: expected '
+        f'{" or ".join(_EXPORTS)}.'
+    )
+  for name in (
+      'num_steps', 'safe_runs', 'learning_rate', 'validation_interval',
+      'validation_episodes', 'checkpoint_interval', 'summary_interval',
+      'max_gradient_norm',
+  ):
+    if not settings[name] > 0:
+      raise errors.UserError(
+          f'train_prior.{name} is {settings[name]}: expected more than 0.'
+      )
+  if settings['unsafe_weight'] and not settings['unsafe_runs']:
+    raise errors.UserError(
+        f'train_prior.unsafe_weight is {settings["unsafe_weight"]} but '
+        'unsafe_runs is 0: there is nothing to weigh. Set both or neither.'
+    )
+
+
+def _identity(
+    settings: Mapping[str, Any], model: skill_prior.SkillPrior,
+    store: store_lib.EpisodeStore,
+) -> dict[str, Any]:
+  """What makes two trainings the same: settings, model and data."""
+  operative = config.operative().replace('\\\n', ' ').splitlines()
+  return {
+      'train_prior': dict(settings),
+      'model': sorted(
+          ' '.join(line.split()) for line in operative
+          if line.split('.')[0] in _MODEL
+      ),
+      'variables': [list(variable.shape) for variable in model.variables],
+      'data': store.fingerprint(),
+  }
+
+
+def _is_finished(directory: str, identity: Mapping[str, Any]) -> bool:
+  """Whether a training is finished; raises UserError if it is another's."""
+  path = os.path.join(directory, layout.SETTINGS)
+  if not os.path.exists(path):
+    return False
+  found = files.read_json(path, 'the settings of a prior')
+  different = [
+      f'{part} was {found.get(part)!r}' for part in ('data', 'model')
+      if found.get(part) != identity[part]
+  ] + [
+      f'{name} was {found.get("train_prior", {}).get(name)!r}, is now {value!r}'
+      for name, value in identity['train_prior'].items()
+      if found.get('train_prior', {}).get(name) != value
+  ]
+  if different or found != identity:
+    raise errors.UserError(
+        f'{directory} holds a prior of other settings: '
+        f'{"; ".join(different) or "its variables differ"}. Choose another '
+        '--root_dir, or delete that directory to train anew.'
+    )
+  return os.path.exists(os.path.join(directory, layout.STAGE))
+
+
+def _chosen(settings_type: Any, settings: Mapping[str, Any]) -> Any:
+  """A dataclass of those of the settings that it has fields for."""
+  return settings_type(**{
+      field.name: settings[field.name]
+      for field in dataclasses.fields(settings_type)
+  })

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+
+import gin
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import envs
+from safer_tf.common import errors
+from safer_tf.common import layout
+from safer_tf.prior import export
+from safer_tf.prior import learner
+from safer_tf.prior import protocols
+from safer_tf.prior import training
+from tests.prior import synthetic
+
+_SMALL = """
+train_prior.prior = 'safer'
+train_prior.num_steps = 6
+train_prior.safe_runs = 3
+train_prior.unsafe_runs = 3
+train_prior.run_length = 4
+train_prior.window = 3
+train_prior.validation_interval = 2
+train_prior.checkpoint_interval = 3
+train_prior.summary_interval = 2
+ConditionalRealNVP.num_couplings = 2
+ConditionalRealNVP.hidden = (16,)
+TransformerPosterior.width = 8
+vector_encoder.embedding_dim = 16
+"""
+
+
+@pytest.fixture(autouse=True)
+def small():
+  gin.clear_config()
+  gin.parse_config(_SMALL)
+  yield
+  gin.clear_config()
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+  root = str(tmp_path_factory.mktemp('data'))
+  synthetic.write(root)
+  return layout.data_dir(root)
+
+
+@pytest.fixture
+def root(data, tmp_path):
+  os.symlink(data, tmp_path / layout.DATA_DIR)
+  return str(tmp_path)
+
+
+def _history(root):
+  path = os.path.join(layout.prior_dir(root, 'seen', 'safer'), layout.HISTORY)
+  with open(path, newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def _weights(path):
+  return [v.numpy() for v in tf.saved_model.load(path).all_variables]
+
+
+def test_learns_which_actions_are_safe(root):
+  gin.bind_parameter('train_prior.num_steps', 300)
+  gin.bind_parameter('train_prior.safe_runs', 12)
+  gin.bind_parameter('train_prior.unsafe_runs', 12)
+  gin.bind_parameter('train_prior.learning_rate', 3e-3)
+  gin.bind_parameter('train_prior.validation_interval', 100)
+  gin.bind_parameter('train_prior.checkpoint_interval', 100)
+  path = training.train_prior(root)
+  directory = layout.prior_dir(root, 'seen', 'safer')
+  assert path == os.path.join(directory, layout.EXPORT_DIR)
+  assert export.load_prior(path, prior='safer').spec.window == 3
+  rows = _history(root)
+  assert [int(row['step']) for row in rows] == [100, 200, 300]
+  assert float(rows[-1]['auc']) > 0.9
+  assert float(rows[-1]['objective']) > float(rows[0]['objective'])
+  found = np.load(os.path.join(directory, layout.LIKELIHOODS))
+  safe, unsafe = found['safe'], found['unsafe']
+  assert not (safe & unsafe).any()
+  assert np.median(found['log_prob'][safe]) > (
+      np.median(found['log_prob'][unsafe]) + 1
+  )
+  assert np.median(found['abs_max_latent'][safe]) < (
+      np.median(found['abs_max_latent'][unsafe])
+  )
+  with open(os.path.join(directory, layout.STAGE)) as file:
+    record = json.load(file)
+  assert record['inputs'][layout.DATA_INDEX]
+  assert record['wall_seconds'] > 0
+  assert record['test']['auc'] > 0.9
+  events = os.listdir(os.path.join(directory, layout.TENSORBOARD_DIR))
+  assert any('tfevents' in name for name in events)
+
+
+def _interrupted_after(monkeypatch, count):
+  """Makes training stop as a kill would, after that many more steps."""
+  left = [count]
+  is_finite = learner.is_finite
+
+  def counted(metrics):
+    if left[0] == 0:
+      raise KeyboardInterrupt
+    left[0] -= 1
+    return is_finite(metrics)
+
+  monkeypatch.setattr(learner, 'is_finite', counted)
+
+
+def test_resume_equals_an_uninterrupted_run(root, data, tmp_path, monkeypatch):
+  whole = str(tmp_path / 'whole')
+  os.mkdir(whole)
+  os.symlink(data, os.path.join(whole, layout.DATA_DIR))
+  expected = training.train_prior(whole)
+  # A checkpoint stands at 3; validations at 2 and 4 were recorded.
+  with monkeypatch.context() as patch:
+    _interrupted_after(patch, 5)
+    with pytest.raises(KeyboardInterrupt):
+      training.train_prior(root)
+  assert len(_history(root)) == 2
+  assert not os.path.exists(layout.export_dir(root, 'seen', 'safer'))
+  with monkeypatch.context() as patch:
+    _interrupted_after(patch, 3)  # The three steps that are left, no more.
+    found = training.train_prior(root)
+  assert _history(root) == _history(whole)
+  for one, other in zip(_weights(expected), _weights(found)):
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_finished_prior_is_left_alone(root, monkeypatch, capsys):
+  path = training.train_prior(root)
+  monkeypatch.setattr(training, '_Run', None)
+  assert training.train_prior(root) == path
+  assert 'finished' in capsys.readouterr().out
+  gin.bind_parameter('train_prior.unsafe_weight', 0.2)
+  with pytest.raises(errors.UserError, match='unsafe_weight was 0.1, is now'):
+    training.train_prior(root)
+  gin.bind_parameter('train_prior.unsafe_weight', 0.1)
+  gin.bind_parameter('ConditionalRealNVP.log_scale_bound', 1.0)
+  with pytest.raises(errors.UserError, match='log_scale_bound'):
+    training.train_prior(root)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_batch(root):
+  gin.bind_parameter('train_prior.num_steps', 50)
+  gin.bind_parameter('train_prior.optimizer', 'sgd')
+  gin.bind_parameter('train_prior.learning_rate', 1e12)
+  gin.bind_parameter('train_prior.checkpoint_interval', 1)
+  with pytest.raises(errors.UserError, match='diverged at step') as caught:
+    training.train_prior(root, seed=3)
+  message = str(caught.value)
+  directory = layout.prior_dir(root, 'seen', 'safer')
+  batch = np.load(os.path.join(directory, 'failed_batch.npz'))
+  assert batch['observation'].shape == (6, 6, 5)
+  assert 'seed 3' in message and batch.zip.filename in message
+  step = int(message.split('at step ')[1].split(':')[0])
+  assert f'{layout.CHECKPOINTS_DIR}/latest/ckpt-{step - 1}' in message
+  assert not os.path.exists(os.path.join(directory, layout.STAGE))
+
+
+@pytest.mark.parametrize('name, value, message', [
+    ('optimizer', 'lion', 'adam, sgd'),
+    ('export_which', 'first', 'best or last'),
+    ('protocol', 'unseen', 'seen or held_out'),
+    ('positives', 'good', 'safe_success'),
+    ('num_steps', 0, 'num_steps is 0'),
+    ('unsafe_runs', 0, 'nothing to weigh'),
+])
+def test_a_wrong_value_is_told(root, name, value, message):
+  gin.bind_parameter(f'train_prior.{name}', value)
+  with pytest.raises(errors.UserError, match=message):
+    training.train_prior(root)
+
+
+def test_missing_data_are_told(tmp_path):
+  with pytest.raises(errors.UserError, match='collect_data'):
+    training.train_prior(str(tmp_path))
+
+
+def test_held_out_leaves_out_the_evaluation_tasks(tmp_path):
+  tasks = protocols.training_tasks(protocols.HELD_OUT)
+  assert set(tasks) == set(envs.ALL) - set(envs.EVALUATION)
+  assert len(tasks) == 34
+  # What is never read cannot spoil the loss, nor the choice of the best.
+  synthetic.write(
+      str(tmp_path), tasks=envs.ALL, per_task=10, steps=4,
+      broken=envs.EVALUATION,
+  )
+  gin.bind_parameter('train_prior.protocol', protocols.HELD_OUT)
+  path = training.train_prior(str(tmp_path))
+  assert export.load_prior(path).spec.provenance['protocol'] == 'held_out'
+  gin.bind_parameter('train_prior.protocol', protocols.SEEN)
+  with pytest.raises(errors.UserError, match='diverged'):
+    gin.bind_parameter('train_prior.num_steps', 50)
+    training.train_prior(str(tmp_path))
