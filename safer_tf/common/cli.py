@@ -91,17 +91,21 @@ def _translated(error: Exception) -> str | None:
     return str(error)
   if isinstance(error, OSError) and error.errno is not None:
     return f'{error.filename or "File"}: {error.strerror}.'
-  # gin appends its scope to whatever a configurable raised.
-  missing = 'Required bindings for' in str(error) or (
-      isinstance(error, TypeError) and 'In call to configurable' in str(error)
-      and 'required' in str(error)
-  )
-  if missing:
-    return f'Missing gin parameter: {error}'
+  reason = str(error).splitlines()[0] if str(error) else ''
+  if (
+      'Required bindings for' in reason
+      or 'No values supplied by Gin' in str(error)
+  ):
+    return (
+        f'Missing gin parameter: {reason}. Give it in a --gin_file or by '
+        '--gin_bindings.'
+    )
   return None
 
 
 def _fail(message: str) -> NoReturn:
+  # gin appends its scope to whatever a configurable raised.
+  message = message.split('\n  In call to configurable')[0]
   line = re.sub(r'\s*\n\s*', ' ', message).strip()
   print(f'error: {line}', file=sys.stderr)
   sys.exit(_BAD_INPUT)

@@ -74,11 +74,12 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
   Raises:
     UserError: a file is missing, or a name or value in it is wrong.
   """
+  paths = [resolve(name) for name in gin_files]
+
   import gin  # pylint: disable=g-import-not-at-top
 
   from safer_tf import configurables  # Registers them. # noqa: F401
 
-  paths = [resolve(name) for name in gin_files]
   gin.clear_config()
   gin.add_config_file_search_path(config_dir())
   try:

@@ -149,9 +149,10 @@ def _check_counts(num_steps, num_workers, steps_per_shard, tasks, noise_levels):
       'steps_per_shard': steps_per_shard,
   }
   for name, value in counts.items():
-    if value < 1:
+    if not isinstance(value, int) or value < 1:
       raise errors.UserError(
-          f'collect_data.{name} is {value}: expected at least 1.'
+          f'collect_data.{name} is {value!r}: expected a whole number of at '
+          'least 1.'
       )
   if not tasks or not noise_levels:
     raise errors.UserError(

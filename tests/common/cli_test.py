@@ -1,0 +1,59 @@
+"""Bad input to a real binary: one line, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+_BIN = os.path.join(os.path.dirname(__file__), '..', '..', 'bin')
+_PLENTY = '--gin_bindings=collect_data.num_steps = 10'
+
+
+def _run(binary, *arguments, cwd=None):
+  return subprocess.run(
+      [sys.executable, os.path.join(_BIN, binary), *arguments], text=True,
+      capture_output=True, cwd=cwd, timeout=120,
+  )
+
+
+def _binaries():
+  return sorted(
+      name for name in os.listdir(_BIN)
+      if name.endswith('.py') and name != '__init__.py'
+  )
+
+
+@pytest.mark.parametrize('binary', _binaries())
+def test_help_lists_the_shared_flags(binary):
+  done = _run(binary, '--help')
+  assert done.returncode == 0, done.stderr
+  for flag in ('--root_dir', '--gin_file', '--gin_bindings', '--seed'):
+    assert flag in done.stdout
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ([], 'Missing gin parameter.*collect_data.*num_steps'),
+    (['--gin_bindings=collect_data.num_step = 10'], 'num_step'),
+    (['--gin_file=bse.gin'], 'base.gin'),
+    (['--sed=1'], 'sed.*seed'),
+    (['10000'], "Unexpected argument '10000'"),
+    ([_PLENTY, "--gin_bindings=collect_data.tasks = ('extrakt_00',)"],
+     'extrakt_00.*extract_00'),
+    ([_PLENTY, '--root_dir=/dev/null/run'], '/dev/null/run'),
+])
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+  done = _run(
+      'collect_data.py', f'--root_dir={tmp_path / "run"}', *arguments
+  )
+  assert done.returncode == 2, done.stderr
+  lines = [
+      line for line in done.stderr.splitlines() if line.startswith('error: ')
+  ]
+  assert len(lines) == 1 and 'Traceback' not in done.stderr
+  assert re.search(message, lines[0]), lines[0]
+  assert 'In call to' not in lines[0]
+  assert not os.path.exists(tmp_path / 'run')

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+
+import gin
+import pytest
+
+from safer_tf.common import config
+from safer_tf.common import errors
+
+
+@pytest.fixture(autouse=True)
+def _clean_gin():
+  yield
+  gin.clear_config()
+
+
+def test_every_shipped_file_parses():
+  assert 'base.gin' in config.shipped()
+  for name in config.shipped():
+    config.parse([name], [])
+
+
+def test_file_is_found_by_path_and_by_shipped_name(tmp_path):
+  own = tmp_path / 'own.gin'
+  own.write_text('collect_data.num_steps = 12\n')
+  assert config.resolve(str(own)) == str(own)
+  assert os.path.isfile(config.resolve('base.gin'))
+
+
+def test_missing_file_lists_the_nearest():
+  with pytest.raises(errors.UserError, match="'bse.gin'.*base.gin"):
+    config.resolve('bse.gin')
+
+
+def test_later_files_and_bindings_win(tmp_path):
+  for name, value in (('one', 1), ('two', 2)):
+    (tmp_path / name).write_text(f'collect_data.num_steps = {value}\n')
+  names = [str(tmp_path / name) for name in ('one', 'two')]
+  config.parse(names, [])
+  assert gin.query_parameter('collect_data.num_steps') == 2
+  config.parse(names, ['collect_data.num_steps = 3'])
+  assert gin.query_parameter('collect_data.num_steps') == 3
+
+
+@pytest.mark.parametrize('text, message', [
+    ('collect_dat.num_steps = 1', 'collect_dat'),
+    ('collect_data.num_step = 1', 'num_step'),
+    ('collect_data.num_steps = ', 'own.gin'),
+    ("include 'nowhere.gin'", 'nowhere.gin'),
+])
+def test_misspelt_config_is_told_in_one_line(tmp_path, text, message):
+  own = tmp_path / 'own.gin'
+  own.write_text(text + '\n')
+  with pytest.raises(errors.UserError, match=message) as caught:
+    config.parse([str(own)], [])
+  assert '\n' not in str(caught.value)

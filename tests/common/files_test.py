@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from safer_tf.common import errors
+from safer_tf.common import files
+
+
+def test_failing_write_leaves_the_old_file(tmp_path):
+  path = tmp_path / 'value.json'
+  files.write_json(str(path), {'old': 1})
+  with pytest.raises(TypeError):
+    files.write_json(str(path), {'new': object()})
+  with pytest.raises(RuntimeError):
+    with files.replacing(str(path)) as beside:
+      with open(beside, 'w') as file:
+        file.write('half')
+      raise RuntimeError('stopped')
+  assert files.read_json(str(path), 'a value') == {'old': 1}
+  assert os.listdir(tmp_path) == ['value.json']
+
+
+def test_full_disk_is_told_and_leaves_the_old_file(tmp_path):
+  path = tmp_path / 'value.txt'
+  files.write_text(str(path), 'old')
+  with pytest.raises(errors.UserError, match='value.txt.*No space left'):
+    with files.replacing(str(path)):
+      raise OSError(errno.ENOSPC, 'No space left on device')
+  assert path.read_text() == 'old'
+  assert os.listdir(tmp_path) == ['value.txt']
+
+
+def test_directory_is_replaced_as_a_whole(tmp_path):
+  path = tmp_path / 'model'
+  for name in ('one', 'two'):
+    with files.replacing(str(path)) as beside:
+      os.mkdir(beside)
+      files.write_text(os.path.join(beside, name), name)
+  assert os.listdir(path) == ['two']
+  assert os.listdir(tmp_path) == ['model']
+
+
+def test_unwritable_folder_is_named(tmp_path):
+  blocking = tmp_path / 'file'
+  blocking.write_text('')
+  with pytest.raises(errors.UserError, match='Cannot make.*file/run.*root_dir'):
+    files.ensure_dir(str(blocking / 'run'))
+
+
+def test_read_only_folder_is_named(tmp_path, monkeypatch):
+  # The superuser may write anywhere, so the answer of the system is given.
+  monkeypatch.setattr(os, 'access', lambda path, mode: False)
+  with pytest.raises(errors.UserError, match='not writable.*root_dir'):
+    files.ensure_dir(str(tmp_path))
+
+
+@pytest.mark.parametrize('content, message', [
+    (None, 'is missing: expected a spec'),
+    ('{"half', 'cannot be read as JSON.*expected a spec'),
+])
+def test_bad_json_is_named(tmp_path, content, message):
+  path = tmp_path / 'spec.json'
+  if content is not None:
+    path.write_text(content)
+  with pytest.raises(errors.UserError, match=message):
+    files.read_json(str(path), 'a spec')
+
+
+def test_json_round_trip_and_hash(tmp_path):
+  one, two = str(tmp_path / 'one'), str(tmp_path / 'two')
+  value = {'b': [1, 2.5], 'a': 'é'}
+  files.write_json(one, value)
+  files.write_json(two, dict(reversed(value.items())))
+  assert files.read_json(one, 'a value') == value
+  assert files.sha256(one) == files.sha256(two)

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import json
+import subprocess
+
+import numpy as np
+
+from safer_tf.common import files
+from safer_tf.common import provenance
+
+
+def test_record_names_code_versions_seed_and_inputs(tmp_path):
+  path = tmp_path / 'input'
+  path.write_text('x')
+  record = provenance.record(7, {'input': str(path)}, wall_seconds=1.5)
+  assert json.loads(json.dumps(record)) == record
+  assert record['seed'] == 7 and record['wall_seconds'] == 1.5
+  assert record['inputs'] == {'input': files.sha256(str(path))}
+  assert record['packages']['numpy'] == np.__version__
+  assert record['git_revision']
+
+
+def test_revision_outside_a_checkout_is_the_release(monkeypatch):
+  def no_git(*arguments, **options):
+    raise subprocess.CalledProcessError(128, 'git')
+
+  monkeypatch.setattr(subprocess, 'run', no_git)
+  assert provenance.git_revision().startswith('release-')
