@@ -59,17 +59,20 @@ class LocalPool:
     self._stopping = False
 
   def start(self, cell: cells.Cell) -> concurrent.futures.Future:
+    """See `Pool`."""
     return self._threads.submit(self._run, cell)
 
   def done(
       self, handles: Sequence[concurrent.futures.Future], timeout: float
   ) -> dict[concurrent.futures.Future, str]:
+    """See `Pool`."""
     ended, _ = concurrent.futures.wait(
         handles, timeout, concurrent.futures.FIRST_COMPLETED
     )
     return {handle: handle.result() for handle in ended}
 
   def stop(self) -> None:
+    """See `Pool`."""
     with self._lock:
       self._stopping = True
       running = list(self._processes)

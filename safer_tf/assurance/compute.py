@@ -1,0 +1,193 @@
+"""Computes the latent bound of an exported prior and writes it beside it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Sequence
+
+import gin
+import numpy as np
+
+from safer_tf.assurance import bounds
+from safer_tf.assurance import certified
+from safer_tf.assurance import latents as latents_lib
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.common import provenance
+from safer_tf.data import schema
+from safer_tf.data import store as store_lib
+from safer_tf.prior import export
+from safer_tf.prior import protocols
+
+FORMAT_VERSION = 1
+MODES = ('paper', 'exact', 'certified')
+_SPLIT = 'calibration'
+
+
+@gin.configurable(denylist=['root_dir', 'seed'])
+def compute_assurance(
+    root_dir: str,
+    seed: int = 0,
+    prior: str = gin.REQUIRED,
+    protocol: str = 'seen',
+    mode: str = 'exact',
+    max_unsafe_fraction: float = 0.15,
+    confidence: float = 0.95,
+    targets: Sequence[float] = (0.0, 0.15, 0.30, 0.45),
+) -> dict[str, Any]:
+  """Computes the bound on the latent, on episodes the prior never saw.
+
+  Args:
+    root_dir: run directory with the data and the prior.
+    seed: of Algorithm 3's sub-samples.
+    prior: id of the prior, e.g. `safer`.
+    protocol: `seen` or `held_out`; the data are those of its training tasks.
+    mode: `paper` (Algorithm 3 as printed), `exact` or `certified`.
+    max_unsafe_fraction: tolerated share of unsafe actions in bound.
+    confidence: of the certified mode.
+    targets: shares that the recorded table has a row of each mode for.
+
+  Returns:
+    The content of `assurance.json`.
+
+  Raises:
+    UserError: the prior and the data do not match, or the bound admits
+      nothing.
+  """
+  start = time.time()
+  _check_arguments(mode, max_unsafe_fraction, confidence)
+  directory = layout.export_dir(root_dir, protocol, prior)
+  loaded = export.load_prior(directory, prior=prior)
+  store = store_lib.EpisodeStore(
+      layout.data_dir(root_dir), protocols.training_tasks(protocol)
+  )
+  check_match(loaded.spec, store, directory)
+  latents = latents_lib.labelled_latents(loaded, store, _SPLIT)
+  limit = int(store.index.length.max())
+  rows = [
+      _row(latents, each, target, confidence, seed, limit)
+      for each in MODES for target in targets
+  ]
+  chosen = _row(latents, mode, max_unsafe_fraction, confidence, seed, limit)
+  _check_admits(chosen, latents, directory)
+  result = {
+      'format_version': FORMAT_VERSION, 'prior': prior, 'protocol': protocol,
+      **chosen, 'confidence': confidence, 'split': _SPLIT,
+      'n_safe': int(np.sum(~latents.unsafe)),
+      'n_unsafe': int(np.sum(latents.unsafe)),
+      'unsafe_weight': latents.unsafe_weight, 'table': rows,
+      'provenance': provenance.record(
+          seed, {
+              layout.DATA_INDEX: os.path.join(
+                  layout.data_dir(root_dir), layout.DATA_INDEX
+              ),
+              layout.PRIOR_SPEC: os.path.join(directory, layout.PRIOR_SPEC),
+          }, wall_seconds=time.time() - start,
+      ),
+  }
+  files.write_json(os.path.join(directory, layout.ASSURANCE), result)
+  return result
+
+
+def check_match(
+    spec: export.PriorSpec, store: store_lib.EpisodeStore, directory: str
+) -> None:
+  """Checks that a prior was made for, and from, a dataset.
+
+  Args:
+    spec: the prior's card.
+    store: dataset.
+    directory: of the prior, for the message.
+
+  Raises:
+    UserError: shapes differ, or the prior was trained on other data.
+  """
+  expected = schema.EpisodeSpec(
+      spec.observation_shape, spec.observation_dtype, spec.action_dim
+  )
+  store.require(expected, f'the prior {directory}')
+  trained_on = spec.provenance.get('inputs', {}).get(layout.DATA_INDEX)
+  if trained_on not in (None, store.fingerprint()):
+    raise errors.UserError(
+        f'The prior {directory} was trained on other data than the dataset it '
+        f'is to be assured on: {layout.DATA_INDEX} had hash '
+        f'{trained_on[:12]}, found {store.fingerprint()[:12]}. Its calibration '
+        'episodes may have been trained on; train the prior on this dataset.'
+    )
+
+
+def _row(
+    latents: bounds.LabelledLatents, mode: str, target: float,
+    confidence: float, seed: int, max_episode_steps: int,
+) -> dict[str, Any]:
+  """One line of `assurance.csv`."""
+  if mode == 'paper':
+    bound = bounds.paper_bound(latents, target, np.random.default_rng(seed))
+  elif mode == 'exact':
+    bound = bounds.exact_bound(latents, target)
+  else:
+    bound = certified.certified_bound(
+        latents, target, confidence, max_episode_steps
+    )
+  row = {
+      'mode': mode,
+      'max_unsafe_fraction': target,
+      # Only the certified mode has one.
+      'confidence': confidence if mode == 'certified' else None,
+      'latent_bound': bound,  # 0 where nothing is admitted.
+      'in_bound_unsafe_fraction': bounds.unsafe_fraction(latents, bound),
+      'in_bound_unsafe_fraction_natural': bounds.unsafe_fraction(
+          latents, bound, unsafe_weight=1.0
+      ),
+      'safe_actions_in_bound': bounds.safe_in_bound(latents, bound),
+      'n_episodes': latents.n_episodes,
+  }
+  # JSON knows no NaN.
+  return {
+      key: None if isinstance(value, float) and np.isnan(value) else value
+      for key, value in row.items()
+  }
+
+
+def _check_arguments(
+    mode: str, max_unsafe_fraction: float, confidence: float
+) -> None:
+  if mode not in MODES:
+    raise errors.UserError(
+        f'compute_assurance.mode = {mode!r}: expected one of '
+        f'{", ".join(MODES)}.'
+    )
+  if not 0 <= max_unsafe_fraction < 1:
+    raise errors.UserError(
+        f'compute_assurance.max_unsafe_fraction = {max_unsafe_fraction}: '
+        'expected a share in [0, 1).'
+    )
+  if mode == 'certified' and not max_unsafe_fraction:
+    raise errors.UserError(
+        'No finite number of episodes certifies a share of 0; give '
+        'compute_assurance.max_unsafe_fraction a positive value, or choose '
+        "the mode 'exact'."
+    )
+  if not 0 < confidence < 1:
+    raise errors.UserError(
+        f'compute_assurance.confidence = {confidence}: expected a number '
+        'inside (0, 1).'
+    )
+
+
+def _check_admits(
+    chosen: dict[str, Any], latents: bounds.LabelledLatents, directory: str
+) -> None:
+  if chosen['latent_bound'] > bounds.NOTHING:
+    return
+  natural = float(np.mean(latents.unsafe))
+  raise errors.UserError(
+      f'The {chosen["mode"]} latent bound of {directory} admits nothing: no '
+      f'bound keeps the unsafe share at {chosen["max_unsafe_fraction"]:.0%} on '
+      f'{latents.n_episodes} episodes with {len(latents.unsafe)} actions, '
+      f'{natural:.1%} of them unsafe, the smallest latent at '
+      f'{latents.abs_max.min():.3f}. Train the prior longer, collect more '
+      'episodes, or raise compute_assurance.max_unsafe_fraction.'
+  )

@@ -1,0 +1,263 @@
+"""Gathers what the stages of a run left into the result tables.
+
+`<root>/results` then holds all that the figures and the report are made from.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+from typing import Any, Iterator
+
+import numpy as np
+
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.evaluation import style
+from safer_tf.evaluation import tables
+
+DATA_CARD = 'data_card.json'
+REPLAYS = 'replays.json'
+PROVENANCE = 'provenance.json'
+
+# Variants of this prefix belong to the sweep over the latent bound.
+TRADEOFF_PREFIX = 'tradeoff'
+
+_CURVE_STEPS = 1000  # From one point of a stored curve to the next.
+_SUCCESS_STEPS = 5000  # Episodes that ended in these last steps count.
+_HISTOGRAM_BINS = 48
+# Histograms leave out this share of either tail, which would squeeze them.
+_TAIL = 0.01
+
+
+def collect(root_dir: str) -> None:
+  """Writes the tables of everything that is finished under a run directory.
+
+  Tables whose stages left nothing are not touched: a directory that holds
+  nothing but `results` stays as it is.
+
+  Args:
+    root_dir: run directory.
+  """
+  results_dir = layout.results_dir(root_dir)
+  cells = _cells(root_dir)
+  rows: dict[str, list[tables.Row]] = {name: [] for name in tables.COLUMNS}
+  for directory, cell in cells:
+    rows[_table_of(cell)].append(cell)
+    rows['curves'] += _curve(directory, cell)
+  for directory in _matches(
+      root_dir, layout.PRIORS_DIR, '*', '*', layout.STAGE
+  ):
+    _add_prior(os.path.dirname(directory), rows)
+  rows['calibration'] = _calibration(root_dir)
+  for name, found in rows.items():
+    if found:
+      tables.write(results_dir, name, found)
+  if cells:
+    files.write_json(os.path.join(results_dir, REPLAYS), _replays(cells))
+  card = os.path.join(layout.data_dir(root_dir), layout.DATA_CARD)
+  if os.path.exists(card):
+    files.write_json(
+        os.path.join(results_dir, DATA_CARD),
+        files.read_json(card, 'the data card'),
+    )
+  stages = _stages(root_dir)
+  if stages:
+    files.write_json(os.path.join(results_dir, PROVENANCE), stages)
+
+
+def _cells(root_dir: str) -> list[tuple[str, dict[str, Any]]]:
+  """Directory and joined results of every cell that was evaluated or trained.
+
+  An evaluation repeats its cell's result, so it wins where both exist; a cell
+  still being trained has neither.
+  """
+  found = {}
+  for name in (layout.RESULT, layout.EVALUATION):
+    for path in _matches(
+        root_dir, layout.AGENTS_DIR, '*', '*', '*', '*', '*', name
+    ):
+      directory = os.path.dirname(path)
+      found.setdefault(directory, {}).update(
+          files.read_json(path, 'the result of an agent')
+      )
+  return sorted(
+      found.items(), key=lambda item: (
+          item[1]['protocol'] != 'seen', style.task_order(item[1]['task']),
+          style.order(item[1]['method']), item[1]['variant'], item[1]['seed'],
+      )
+  )
+
+
+def _table_of(cell: dict[str, Any]) -> str:
+  if cell['variant'].startswith(TRADEOFF_PREFIX):
+    return 'tradeoff'
+  return 'ablations' if cell['method'] in style.ABLATIONS else 'table1'
+
+
+def _curve(directory: str, cell: dict[str, Any]) -> Iterator[tables.Row]:
+  """A learning curve at every thousandth step, from an agent's episodes."""
+  path = os.path.join(directory, layout.CURVE)
+  if not os.path.exists(path):
+    return
+  with open(path, encoding='utf-8', newline='') as file:
+    episodes = list(csv.DictReader(file))
+  ended = np.array([int(row['env_steps']) for row in episodes])
+  violations = np.array([int(r['cumulative_violations']) for r in episodes])
+  success = np.array([int(row['success']) for row in episodes])
+  complete = np.array([int(row['complete']) for row in episodes], bool)
+  for step in range(_CURVE_STEPS, int(ended[-1]) + 1, _CURVE_STEPS):
+    recent = complete & (ended > step - _SUCCESS_STEPS) & (ended <= step)
+    # Known at the ends of episodes, linear in between.
+    so_far, before = np.interp(
+        (step, step - _CURVE_STEPS), np.append(0, ended),
+        np.append(0, violations),
+    )
+    yield {
+        **cell, 'env_steps': step, 'violations': round(float(so_far), 1),
+        'violations_last_1000': round(float(so_far - before), 1),
+        'success_rate': (
+            float(success[recent].mean()) if recent.any() else float('nan')
+        ),
+    }
+
+
+def _add_prior(directory: str, rows: dict[str, list[tables.Row]]) -> None:
+  """Adds a trained prior's likelihoods, histograms and bounds."""
+  protocol, prior = directory.split(os.sep)[-2:]
+  stage = files.read_json(
+      os.path.join(directory, layout.STAGE), 'the record of a prior'
+  )
+  common = {
+      'protocol': protocol, 'method': prior, 'prior': prior,
+      'git_revision': stage['git_revision'], 'seed': stage['seed'],
+  }
+  path = os.path.join(directory, layout.LIKELIHOODS)
+  if os.path.exists(path):
+    with np.load(path) as arrays:
+      found = {
+          name: arrays[name]
+          for name in ('log_prob', 'abs_max_latent', 'safe', 'unsafe')
+      }
+    rows['likelihood'].append({**common, **likelihood_row(**found)})
+    rows['histograms'] += [
+        {**common, **row} for row in _histogram_rows(**found)
+    ]
+  path = os.path.join(directory, layout.EXPORT_DIR, layout.ASSURANCE)
+  if os.path.exists(path):
+    assurance = files.read_json(path, 'the latent bounds of a prior')
+    rows['assurance'] += [
+        {
+            **common, **row, 'seed': assurance['provenance']['seed'],
+            'git_revision': assurance['provenance']['git_revision'],
+        } for row in assurance['table']
+    ]
+
+
+def likelihood_row(
+    log_prob: np.ndarray, abs_max_latent: np.ndarray, safe: np.ndarray,
+    unsafe: np.ndarray,
+) -> tables.Row:
+  """Figure 1's number, and the same question asked of the latent.
+
+  Args:
+    log_prob: [N] log-likelihoods of held-out actions.
+    abs_max_latent: [N] largest absolute components of their latents.
+    safe: bool [N] the safe set.
+    unsafe: bool [N] the unsafe set.
+
+  Returns:
+    Columns of `likelihood`.
+  """
+  median = np.median(log_prob[safe]) if safe.any() else np.inf
+  half = np.median(abs_max_latent[safe]) if safe.any() else 0.0
+  kept = abs_max_latent[unsafe] < half
+  above = log_prob[unsafe] > median
+  return {
+      'split': 'test',
+      'unsafe_share_above_safe_median': (
+          float(above.mean()) if above.size else float('nan')
+      ),
+      'unsafe_share_in_half_safe_bound': (
+          float(kept.mean()) if kept.size else float('nan')
+      ),
+      'n_safe': int(safe.sum()),
+      'n_unsafe': int(unsafe.sum()),
+  }
+
+
+def _histogram_rows(
+    log_prob: np.ndarray, abs_max_latent: np.ndarray, safe: np.ndarray,
+    unsafe: np.ndarray,
+) -> Iterator[tables.Row]:
+  """Shares of the safe and of the unsafe set in common bins."""
+  for quantity, values in (
+      ('log_likelihood', log_prob), ('latent_abs_max', abs_max_latent)
+  ):
+    both = values[safe | unsafe]
+    if not both.size:
+      continue
+    low, high = np.quantile(both, (_TAIL, 1 - _TAIL))
+    edges = np.linspace(low, max(high, low + 1e-6), _HISTOGRAM_BINS + 1)
+    for label, chosen in ((0, safe), (1, unsafe)):
+      inside = np.clip(values[chosen], edges[0], edges[-1])
+      shares = np.histogram(inside, edges)[0] / max(1, chosen.sum())
+      for left, right, share in zip(edges, edges[1:], shares):
+        yield {
+            'quantity': quantity, 'unsafe': label, 'left': float(left),
+            'right': float(right), 'share': float(share),
+        }
+
+
+def _calibration(root_dir: str) -> list[tables.Row]:
+  return [
+      row
+      for path in _matches(
+          root_dir, layout.PRIORS_DIR, '*', '*', layout.CALIBRATION_DIR,
+          '*.json',
+      )
+      for row in files.read_json(path, 'the calibration of a prior')['rows']
+  ]
+
+
+def _replays(
+    cells: list[tuple[str, dict[str, Any]]],
+) -> list[dict[str, Any]]:
+  """Episodes that can be played again, of the first seed of each cell."""
+  found = {}
+  for _, cell in cells:
+    for kind, replay in cell.get('replays', {}).items():
+      key = (cell['protocol'], cell['task'], cell['method'], kind)
+      found.setdefault(key, {
+          'protocol': cell['protocol'], 'task': cell['task'],
+          'method': cell['method'], 'kind': kind, **replay,
+      })
+  return list(found.values())
+
+
+def _stages(root_dir: str) -> list[dict[str, Any]]:
+  """What each stage says of its making, without its long config."""
+  found = []
+  for path in (
+      _matches(root_dir, layout.DATA_DIR, layout.STAGE)
+      + _matches(root_dir, layout.PRIORS_DIR, '*', '*', layout.STAGE)
+      + _matches(
+          root_dir, layout.AGENTS_DIR, '*', '*', '*', '*', '*', layout.STAGE
+      )
+  ):
+    stage = files.read_json(path, 'the record of a stage')
+    found.append({
+        'stage': os.path.relpath(os.path.dirname(path), root_dir),
+        **{
+            name: stage.get(name) for name in (
+                'git_revision', 'version', 'seed', 'wall_seconds', 'finished',
+                'machine', 'python', 'packages', 'config',
+            )
+        },
+    })
+  return found
+
+
+def _matches(root_dir: str, *parts: str) -> list[str]:
+  return sorted(glob.glob(os.path.join(glob.escape(root_dir), *parts)))

@@ -1,0 +1,208 @@
+"""Evaluates one cell: seeded episodes of its final policy."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import Any, Sequence
+
+import gin
+import numpy as np
+import tensorflow as tf
+from tf_agents.trajectories import time_step as ts
+
+import envs
+from safer_tf.assurance import certified
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.common import progress
+from safer_tf.common import provenance
+from safer_tf.evaluation import rollouts
+from safer_tf.evaluation import style
+from safer_tf.prior import export
+from safer_tf.rl import latent_bound
+from safer_tf.rl import latent_env
+from safer_tf.rl import policies
+
+_SEEDS = 1  # Purpose of the seeds; see `rollouts.episode_seeds`.
+
+
+@gin.configurable(denylist=['root_dir', 'seed'])
+def evaluate(
+    root_dir: str,
+    seed: int = 0,
+    task: str = gin.REQUIRED,
+    method: str = gin.REQUIRED,
+    protocol: str = 'seen',
+    variant: str = 'default',
+    num_episodes: int = 100,
+    confidence: float = 0.95,
+    prior: str = 'safer',
+    assurance_mode: str = 'exact',
+    max_unsafe_fraction: float = 0.15,
+) -> dict[str, Any]:
+  """Rolls out a cell's greedy policy and writes `evaluation.json`.
+
+  The methods `safer_prior_zero` (z = 0) and `safer_prior_random` (z from
+  N(0, I) truncated to the bound) need no training: their rows come from here
+  alone.
+
+  Args:
+    root_dir: run directory.
+    seed: seed of the cell; the evaluation episodes follow from it.
+    task: name of the task.
+    method: method id.
+    protocol: `seen` or `held_out`.
+    variant: name of the method's configuration.
+    num_episodes: number of episodes.
+    confidence: of the upper bound on the share of unsafe episodes.
+    prior: prior of a method without learning.
+    assurance_mode: bound of a method without learning.
+    max_unsafe_fraction: bound of a method without learning.
+
+  Returns:
+    The content of `evaluation.json`.
+
+  Raises:
+    UserError: the cell was not trained, or its parts do not match.
+  """
+  if num_episodes < 1:
+    raise errors.UserError(
+        f'evaluate.num_episodes = {num_episodes}: expected at least 1.'
+    )
+  start = time.time()
+  directory = layout.agent_dir(
+      root_dir, protocol, task, method, variant, seed
+  )
+  if method in style.NO_LEARNING:
+    cell = _untrained_cell(
+        root_dir, seed, protocol, task, method, variant, prior,
+        assurance_mode, max_unsafe_fraction,
+    )
+  else:
+    cell = files.read_json(
+        os.path.join(directory, layout.RESULT), 'the result of a trained '
+        'agent, which train_agent writes; run it for this cell first'
+    )
+  recorder = rollouts.Recorder(envs.load_task(task))
+  env = _wrap(root_dir, cell, recorder)
+  policy = _policy(directory, cell, env, seed)
+  records = []
+  with progress.bar(num_episodes, f'Evaluating {method}', 'episode') as bar:
+    for record in rollouts.roll_out(
+        env, recorder, policy,
+        rollouts.episode_seeds(seed, num_episodes, _SEEDS),
+    ):
+      records.append(record)
+      bar.update()
+  recorder.close()
+  result = {
+      **cell, **summary(records, confidence),
+      'eval_clip_rate': getattr(env, 'clip_rate', 0.0),
+      'replays': replays(records),
+      'eval_provenance': provenance.record(
+          seed, wall_seconds=time.time() - start
+      ),
+  }
+  files.write_json(os.path.join(directory, layout.EVALUATION), result)
+  return result
+
+
+def summary(
+    records: Sequence[rollouts.EpisodeRecord], confidence: float
+) -> dict[str, Any]:
+  """What some episodes of one fixed policy say of it.
+
+  Args:
+    records: independent episodes.
+    confidence: of the one-sided bound on the share of unsafe episodes.
+
+  Returns:
+    JSON-ready columns of the results, and the episodes.
+  """
+  unsafe_episodes = int(sum(record.unsafe.any() for record in records))
+  return {
+      'eval_success_rate': float(np.mean([r.success for r in records])),
+      'eval_return': float(np.mean([r.total_reward for r in records])),
+      'eval_episodes': len(records),
+      'eval_steps': int(sum(len(r.unsafe) for r in records)),
+      'eval_violations': int(sum(r.unsafe.sum() for r in records)),
+      'eval_unsafe_episodes': unsafe_episodes,
+      'eval_unsafe_episode_upper': certified.exact_binomial_upper(
+          unsafe_episodes, len(records), confidence
+      ),
+      'eval_confidence': confidence,
+      'episodes': [record.to_json() for record in records],
+  }
+
+
+def replays(
+    records: Sequence[rollouts.EpisodeRecord],
+) -> dict[str, dict[str, Any]]:
+  """The first safe success and the first unsafe episode, to play again."""
+  found: dict[str, dict[str, Any]] = {}
+  for record in records:
+    unsafe = bool(record.unsafe.any())
+    if not unsafe and not record.success:
+      continue
+    found.setdefault('unsafe' if unsafe else 'safe', {
+        'seed': record.seed,
+        # Enough digits to give the float32 back.
+        'actions': [[float(f'{a:.9g}') for a in row] for row in record.actions],
+        'unsafe': record.unsafe.tolist(),
+    })
+  return found
+
+
+def _untrained_cell(
+    root_dir: str, seed: int, protocol: str, task: str, method: str,
+    variant: str, prior: str, mode: str, target: float,
+) -> dict[str, Any]:
+  """The row of a method that acts by the prior alone."""
+  bound = latent_bound.resolve(
+      latent_bound.ASSURANCE, layout.export_dir(root_dir, protocol, prior),
+      mode, target,
+  )
+  return {
+      'protocol': protocol, 'task': task, 'method': method,
+      'variant': variant, 'prior': prior, 'encoder': 'prior',
+      'action_space': 'latent', 'assurance_mode': mode,
+      'max_unsafe_fraction': target, 'latent_bound': bound, 'seed': seed,
+      'env_steps': 0, 'git_revision': provenance.git_revision(),
+  }
+
+
+def _wrap(root_dir: str, cell: dict[str, Any], env: Any) -> Any:
+  """The environment as the cell's policy saw it."""
+  prior = None
+  if cell['prior'] is not None:
+    prior = export.load_prior(
+        layout.export_dir(root_dir, cell['protocol'], cell['prior']),
+        prior=cell['prior'],
+    )
+  bound = None
+  if cell['action_space'] == 'latent':
+    bound = cell['latent_bound'] or math.inf
+  return latent_env.wrap(env, prior, bound, cell['encoder'])
+
+
+def _policy(
+    directory: str, cell: dict[str, Any], env: Any, seed: int
+) -> rollouts.Policy:
+  if cell['method'] == 'safer_prior_zero':
+    return rollouts.zero_latents(env.action_spec().shape[0])
+  if cell['method'] == 'safer_prior_random':
+    return rollouts.random_latents(
+        env.action_spec().shape[0], cell['latent_bound'], seed
+    )
+  saved = policies.load(os.path.join(directory, layout.POLICIES_DIR))
+
+  def act(time_step: ts.TimeStep) -> np.ndarray:
+    batched = tf.nest.map_structure(
+        lambda value: tf.convert_to_tensor(value)[tf.newaxis], time_step
+    )
+    return saved.action(batched, ()).action[0].numpy()
+
+  return act

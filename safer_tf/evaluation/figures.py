@@ -1,0 +1,355 @@
+"""The figures, each drawn from rows of the result tables alone."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Iterable, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib import axes as axes_lib
+from matplotlib import figure as figure_lib
+
+from safer_tf.common import files
+from safer_tf.evaluation import statistics
+from safer_tf.evaluation import style
+from safer_tf.evaluation.tables import Row
+
+_DOTS_PER_INCH = 150
+_INK = '#222222'
+_STYLE = {
+    'font.family': 'sans-serif', 'font.size': 9, 'axes.titlesize': 9.5,
+    'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
+    'axes.edgecolor': '#888888', 'axes.labelcolor': _INK,
+    'axes.spines.top': False, 'axes.spines.right': False,
+    'axes.grid': True, 'axes.axisbelow': True, 'grid.color': '#ececec',
+    'xtick.color': '#555555', 'ytick.color': '#555555',
+    'legend.frameon': False, 'lines.linewidth': 1.8,
+    'figure.constrained_layout.use': True,
+}
+
+
+def save(figure: figure_lib.Figure, path: str) -> None:
+  """Writes a PNG, whole or not at all; the same bytes for the same figure."""
+  files.ensure_dir(os.path.dirname(path))
+  with files.replacing(path) as beside:
+    figure.savefig(
+        beside, format='png', dpi=_DOTS_PER_INCH, facecolor='white',
+        metadata={'Software': None},
+    )
+
+
+@matplotlib.rc_context(_STYLE)
+def likelihood_share(rows: Sequence[Row]) -> figure_lib.Figure:
+  """Figure 1: unsafe data in the high-likelihood region of each prior."""
+  rows = sorted(rows, key=lambda row: style.order(row['method']))
+  figure, axes = _grid(1, width=6.0, height=0.8 + 0.33 * len(rows))
+  shares = [
+      [100 * row['unsafe_share_above_safe_median']] for row in rows
+  ]
+  _bars(axes[0], [row['method'] for row in rows], shares, '{:.1f}%')
+  axes[0].set_xlabel('unsafe pairs above the median safe likelihood (%)')
+  return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def histograms(rows: Sequence[Row], quantity: str) -> figure_lib.Figure:
+  """Held-out safe against unsafe data, one panel a prior.
+
+  Args:
+    rows: rows of `histograms`.
+    quantity: `log_likelihood` or `latent_abs_max`.
+
+  Returns:
+    The figure.
+  """
+  rows = [row for row in rows if row['quantity'] == quantity]
+  methods = sorted({row['method'] for row in rows}, key=style.order)
+  figure, axes = _grid(len(methods), width=2.9, height=2.4)
+  for panel, method in zip(axes, methods):
+    for unsafe, colour, name in (
+        (0, style.SAFE_COLOUR, 'safe'), (1, style.UNSAFE_COLOUR, 'unsafe')
+    ):
+      bins = sorted(
+          (row['left'], row['right'], row['share']) for row in rows
+          if row['method'] == method and row['unsafe'] == unsafe
+      )
+      if bins:
+        left, right, share = np.transpose(bins)
+        panel.stairs(
+            100 * share, np.append(left, right[-1]), fill=True, alpha=0.45,
+            color=colour, label=name,
+        )
+    panel.set_title(style.label(method))
+    panel.set_xlabel({
+        'log_likelihood': 'log-likelihood (nats)',
+        'latent_abs_max': 'largest |latent component|',
+    }[quantity])
+  axes[0].set_ylabel('% of the set')
+  axes[0].legend()
+  return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
+  """Figure 4: unsafe share of random latents in bound, against the target."""
+  modes = [
+      mode for mode in style.MODE_COLOURS
+      if any(row['mode'] == mode for row in rows)
+  ]
+  tasks = sorted({row['task'] for row in rows}, key=style.task_order)
+  figure, axes = _grid(len(modes), width=3.1, height=3.1, share=True)
+  for panel, mode in zip(axes, modes):
+    panel.plot([0, 50], [0, 50], color='#999999', lw=1, ls='--')
+    panel.fill_between([0, 50], [0, 50], color='#999999', alpha=0.08, lw=0)
+    for i, task in enumerate(tasks):
+      points = sorted(
+          (row['max_unsafe_fraction'], row['unsafe_fraction']) for row in rows
+          if row['mode'] == mode and row['task'] == task
+          and np.isfinite(row['unsafe_fraction'])
+      )
+      if points:
+        target, observed = 100 * np.transpose(points)
+        panel.plot(
+            target, observed, marker='osD^vP'[i % 6], ms=4.5, lw=1,
+            color=style.MODE_COLOURS[mode], alpha=0.45 + 0.5 * i / len(tasks),
+            label=style.task_label(task),
+        )
+    panel.set_title(f'{mode} bound')
+    panel.set_xlabel('tolerated unsafe share (%)')
+  axes[0].set_ylabel('unsafe share of random\nlatents in bound (%)')
+  _legend(figure, axes[-1:], 'outside right center', columns=1)
+  return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def curves(
+    rows: Sequence[Row], column: str, ylabel: str, scale: float = 1.0
+) -> figure_lib.Figure:
+  """Learning curves, a panel a task: mean over seeds and their range.
+
+  Args:
+    rows: rows of `curves`, one variant a method.
+    column: column to draw.
+    ylabel: what it is.
+    scale: factor on its values.
+
+  Returns:
+    The figure.
+  """
+  tasks = sorted({row['task'] for row in rows}, key=style.task_order)
+  methods = sorted({row['method'] for row in rows}, key=style.order)
+  figure, axes = _grid(len(tasks), width=3.4, height=2.6)
+  for panel, task in zip(axes, tasks):
+    for method in methods:
+      steps, seeds = _by_seed(
+          [r for r in rows if r['task'] == task and r['method'] == method],
+          column, scale,
+      )
+      if not len(steps):
+        continue
+      colour = style.colour(method)
+      panel.plot(
+          steps, seeds.mean(axis=0), color=colour, label=style.label(method),
+          zorder=3 if method == 'safer' else 2,
+      )
+      if len(seeds) > 1:
+        panel.fill_between(
+            steps, seeds.min(axis=0), seeds.max(axis=0), color=colour,
+            alpha=0.15, lw=0,
+        )
+    panel.set_title(style.task_label(task))
+    panel.set_xlabel('environment steps')
+    panel.set_ylim(bottom=0)
+    panel.xaxis.set_major_formatter('{x:,.0f}')
+    panel.yaxis.set_major_formatter('{x:,.0f}')
+  axes[0].set_ylabel(ylabel)
+  _legend(figure, axes)
+  return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def tradeoff(rows: Sequence[Row]) -> figure_lib.Figure:
+  """Figure 6: success and violations over the latent bound."""
+  figure, axes = _grid(2, width=3.4, height=2.7)
+  for panel, (column, scale, name) in zip(axes, (
+      ('eval_success_rate', 100, 'success (%)'),
+      ('violations', 1, 'violations in training'),
+  )):
+    for task in sorted({row['task'] for row in rows}, key=style.task_order):
+      ours = [row for row in rows if row['task'] == task]
+      bounds = sorted({row['latent_bound'] for row in ours})
+      values = [
+          [scale * r[column] for r in ours if r['latent_bound'] == bound]
+          for bound in bounds
+      ]
+      panel.plot(
+          bounds, [np.mean(value) for value in values], 'o-', ms=4,
+          color=style.colour('safer'), label=style.task_label(task),
+      )
+      for bound, value in zip(bounds, values):
+        panel.plot(
+            [bound] * len(value), value, '.', ms=3, alpha=0.5,
+            color=style.colour('safer'),
+        )
+      _name_targets(panel, ours, bounds, values)
+    panel.set_xlabel('latent bound')
+    panel.set_ylabel(name)
+    panel.set_ylim(bottom=0)
+  axes[0].legend()
+  return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def method_bars(rows: Sequence[Row]) -> figure_lib.Figure:
+  """Success and violations of some methods, a panel a task and measure."""
+  tasks = sorted({row['task'] for row in rows}, key=style.task_order)
+  methods = sorted({row['method'] for row in rows}, key=style.order)
+  figure, axes = _grid(
+      2 * len(tasks), width=4.4, height=0.75 + 0.28 * len(methods), columns=2
+  )
+  for i, task in enumerate(tasks):
+    for panel, (column, scale, name) in zip(axes[2 * i:2 * i + 2], (
+        ('eval_success_rate', 100, 'success (%)'),
+        ('violations', 1, 'violations'),
+    )):
+      values = [
+          [scale * r[column] for r in rows
+           if r['task'] == task and r['method'] == method]
+          for method in methods
+      ]
+      _bars(panel, methods, values, '{:,.0f}')
+      panel.set_title(f'{style.task_label(task)}: {name}')
+  return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
+  """Interquartile means over tasks, with stratified bootstrap intervals."""
+  methods = sorted(
+      {row['method'] for row in rows}, key=style.order, reverse=True
+  )
+  figure, axes = _grid(2, width=3.6, height=0.9 + 0.32 * len(methods))
+  for panel, (column, scale, name) in zip(axes, (
+      ('eval_success_rate', 100, 'success (%)'),
+      ('violations', 1, 'violations in training'),
+  )):
+    for y, method in enumerate(methods):
+      scores = _scores(
+          [row for row in rows if row['method'] == method], column, scale
+      )
+      if not scores:
+        continue
+      low, high = statistics.bootstrap_interval(scores)
+      colour = style.colour(method)
+      panel.plot([low, high], [y, y], color=colour, lw=6, alpha=0.35)
+      panel.plot(
+          [statistics.interquartile_mean(scores)], [y], 'o', color=colour
+      )
+    panel.set_yticks(range(len(methods)), [style.label(m) for m in methods])
+    panel.set_xlabel(f'interquartile mean {name}')
+    panel.set_xlim(left=0)
+  axes[1].set_yticklabels([])
+  return figure
+
+
+def _grid(
+    count: int, width: float, height: float, columns: int = 3,
+    share: bool = False,
+) -> tuple[figure_lib.Figure, list[axes_lib.Axes]]:
+  """A figure of `count` panels of a size in inches, `columns` in a row."""
+  columns = min(columns, max(count, 1))
+  rows = -(-max(count, 1) // columns)
+  figure = figure_lib.Figure(
+      figsize=(max(width * columns, 3.2), height * rows)
+  )
+  axes = figure.subplots(
+      rows, columns, squeeze=False, sharex=share, sharey=share
+  ).ravel()
+  for panel in axes[count:]:
+    panel.set_visible(False)
+  return figure, list(axes[:max(count, 1)])
+
+
+def _bars(
+    panel: axes_lib.Axes, methods: Sequence[str],
+    values: Sequence[Sequence[float]], text: str,
+) -> None:
+  """A bar for each method's mean, dots for several values behind it."""
+  means = [statistics.summarise(value).mean for value in values]
+  for y, (method, mean, value) in enumerate(zip(methods, means, values)):
+    if np.isnan(mean):
+      panel.text(0, y, ' not measured', va='center', color='#888888')
+      continue
+    panel.barh(y, mean, height=0.66, color=style.colour(method))
+    if len(value) > 1:
+      panel.plot(value, [y] * len(value), '.', color=_INK, ms=3.5)
+    panel.annotate(
+        text.format(mean), (max(mean, np.nanmax(value)), y), (5, 0),
+        textcoords='offset points', va='center', fontsize=8, color=_INK,
+    )
+  panel.set_yticks(range(len(methods)), [style.label(m) for m in methods])
+  panel.invert_yaxis()
+  panel.grid(False, axis='y')
+  panel.margins(x=0.16)
+  panel.set_xlim(left=0)
+
+
+def _by_seed(
+    rows: Iterable[Row], column: str, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """Steps [T] and values [seeds, T] on the steps that all seeds reached."""
+  seeds: dict[Any, dict[float, float]] = {}
+  for row in rows:
+    seeds.setdefault(row['seed'], {})[row['env_steps']] = row[column]
+  if not seeds:
+    return np.zeros(0), np.zeros((0, 0))
+  steps = sorted(set.intersection(*(set(seed) for seed in seeds.values())))
+  values = [[scale * seed[step] for step in steps] for seed in seeds.values()]
+  return np.array(steps), np.array(values, float)
+
+
+def _scores(
+    rows: Sequence[Row], column: str, scale: float
+) -> list[np.ndarray]:
+  """One array of runs for each task."""
+  tasks = {row['task'] for row in rows}
+  scores = [
+      scale * np.array([
+          r[column] for r in rows
+          if r['task'] == task and np.isfinite(r[column])
+      ]) for task in sorted(tasks)
+  ]
+  return [score for score in scores if score.size]
+
+
+def _name_targets(
+    panel: axes_lib.Axes, rows: Sequence[Row], bounds: Sequence[float],
+    values: Sequence[Sequence[float]],
+) -> None:
+  """Writes each bound's target share beside its point."""
+  for bound, value in zip(bounds, values):
+    target = next(
+        r['max_unsafe_fraction'] for r in rows if r['latent_bound'] == bound
+    )
+    if np.isfinite(target):
+      panel.annotate(
+          f'{target:.0%}', (bound, float(np.mean(value))), (0, 6),
+          textcoords='offset points', ha='center', fontsize=7, color=_INK,
+      )
+
+
+def _legend(
+    figure: figure_lib.Figure, axes: Sequence[axes_lib.Axes],
+    place: str = 'outside upper center', columns: int = 5,
+) -> None:
+  """One legend for all panels, beside them."""
+  found: dict[str, Any] = {}
+  for panel in axes:
+    for handle, name in zip(*panel.get_legend_handles_labels()):
+      found.setdefault(name, handle)
+  if found:
+    figure.legend(
+        found.values(), found.keys(), loc=place,
+        ncols=min(len(found), columns),
+    )

@@ -1,0 +1,174 @@
+"""Which figures the tables at hand allow, and how each is read."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterator, NamedTuple
+
+from matplotlib import figure as figure_lib
+
+from safer_tf.evaluation import figures
+from safer_tf.evaluation import style
+from safer_tf.evaluation import tables
+
+Table = Callable[[str], list[tables.Row]]
+
+
+class Entry(NamedTuple):
+  """A figure of the report.
+
+  Attributes:
+    name: file name without `.png`.
+    title: heading.
+    caption: one sentence on how to read it.
+    draw: draws it.
+  """
+
+  name: str
+  title: str
+  caption: str
+  draw: Callable[[], figure_lib.Figure]
+
+
+def entries(table: Table) -> list[Entry]:
+  """Every figure that can be drawn, in the order of the report.
+
+  Args:
+    table: rows of a table by its name; none where the table is missing.
+
+  Returns:
+    The figures.
+  """
+  found = list(_agents(table))
+  found += _priors(table)
+  return found
+
+
+def _agents(table: Table) -> Iterator[Entry]:
+  runs = table('table1')
+  protocols = sorted({row['protocol'] for row in runs}, reverse=True)
+  for protocol in protocols:
+    rows = [
+        row for row in tables.quoted_rows(runs)
+        if row['protocol'] == protocol and row['method'] in style.METHODS
+    ]
+    suffix = '' if protocol == 'seen' else f'_{protocol}'
+    note = '' if protocol == 'seen' else ' (tasks unseen by the prior)'
+    learned = [r for r in rows if r['method'] not in style.NO_LEARNING]
+    lines = _curves_of(table('curves'), learned)
+    if lines:
+      yield from _curve_entries(lines, suffix, note)
+    if len({row['task'] for row in rows}) > 1:
+      yield Entry(
+          f'aggregate{suffix}', f'Over all tasks{note}',
+          'Dots are interquartile means over tasks and seeds, bars their 95% '
+          'stratified bootstrap intervals: success should lie to the right, '
+          'violations to the left.',
+          lambda learned=learned: figures.aggregate(learned),
+      )
+  yield from _variations(table)
+
+
+def _curve_entries(
+    lines: list[tables.Row], suffix: str, note: str
+) -> Iterator[Entry]:
+  yield Entry(
+      f'success{suffix}', f'Success during training{note}',
+      'Share of the latest training episodes that extracted the object: higher '
+      'is better; lines are means over seeds, bands their range.',
+      lambda: figures.curves(lines, 'success_rate', 'success (%)', 100),
+  )
+  yield Entry(
+      f'violations{suffix}', f'Cumulative violations (Figure 5){note}',
+      'Every step so far in which the arm touched the container: a flat line '
+      'is an agent that has stopped touching it.',
+      lambda: figures.curves(lines, 'violations', 'violations so far'),
+  )
+  yield Entry(
+      f'violations_last_1000{suffix}',
+      f'Violations in the last 1,000 steps (Figure 7){note}',
+      'The slope of the figure before: how unsafe each agent is at that point '
+      'of its training, lower is better.',
+      lambda: figures.curves(
+          lines, 'violations_last_1000', 'violations per 1,000 steps'
+      ),
+  )
+
+
+def _variations(table: Table) -> Iterator[Entry]:
+  sweep = table('tradeoff')
+  if sweep:
+    yield Entry(
+        'tradeoff', 'Success against safety over the latent bound (Figure 6)',
+        'Each point is one latent bound, named by the unsafe share it '
+        'tolerates offline: a wide bound lets the agent succeed and touch, a '
+        'tight one keeps it from both.',
+        lambda: figures.tradeoff(sweep),
+    )
+  ablated = table('ablations')
+  if ablated:
+    tasks = {row['task'] for row in ablated}
+    reference = [
+        row for row in tables.quoted_rows(table('table1'))
+        if row['task'] in tasks and row['protocol'] == 'seen'
+        and row['method'] in ('safer', 'parrot')
+    ]
+    yield Entry(
+        'ablations', 'Ablations (Figures 8 and 9)',
+        'What SAFER and PARROT lose when a part is taken away: bars are means, '
+        'dots single seeds.',
+        lambda: figures.method_bars(
+            reference + tables.quoted_rows(ablated)
+        ),
+    )
+
+
+def _priors(table: Table) -> Iterator[Entry]:
+  likelihood = [
+      row for row in table('likelihood')
+      if row['split'] == 'test' and row['protocol'] == 'seen'
+  ]
+  if likelihood:
+    yield Entry(
+        'likelihood_share', 'Unsafe data where a prior looks first (Figure 1)',
+        'Share of held-out unsafe state-action pairs that a prior holds more '
+        'likely than half of the safe ones: a prior that knows danger is near '
+        'zero, one that does not is near 50%.',
+        lambda: figures.likelihood_share(likelihood),
+    )
+  histograms = [r for r in table('histograms') if r['protocol'] == 'seen']
+  for quantity, title, caption in (
+      ('log_likelihood', 'Likelihood of safe and unsafe actions',
+       'The further the unsafe actions lie to the left of the safe ones, the '
+       'better the prior tells them apart.'),
+      ('latent_abs_max', 'Where safe and unsafe actions lie in latent space',
+       'A latent bound keeps what is left of it: the safe actions should lie '
+       'left, the unsafe ones right.'),
+  ):
+    if any(row['quantity'] == quantity for row in histograms):
+      yield Entry(
+          quantity, title, caption,
+          lambda quantity=quantity: figures.histograms(histograms, quantity),
+      )
+  rollouts = [r for r in table('calibration') if r['protocol'] == 'seen']
+  if rollouts:
+    yield Entry(
+        'calibration', 'Calibration of the latent bound (Figure 4)',
+        'Random latents inside each bound, acted out in the simulator: points '
+        'in the grey area below the dashed line keep what the bound promised.',
+        lambda: figures.calibration(rollouts),
+    )
+
+
+def _curves_of(
+    curves: list[tables.Row], rows: list[tables.Row]
+) -> list[tables.Row]:
+  """The learning curves of some runs."""
+  wanted = {
+      tuple(row[key] for key in ('protocol', 'task', 'method', 'variant'))
+      for row in rows
+  }
+  return [
+      row for row in curves
+      if (row['protocol'], row['task'], row['method'], row['variant'])
+      in wanted
+  ]

@@ -1,0 +1,430 @@
+"""Makes every table, figure and the report again from files alone."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, Iterator
+
+import gin
+
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.evaluation import collect_results
+from safer_tf.evaluation import figures
+from safer_tf.evaluation import film
+from safer_tf.evaluation import gallery
+from safer_tf.evaluation import page
+from safer_tf.evaluation import paper
+from safer_tf.evaluation import style
+from safer_tf.evaluation import tables
+
+_TITLE = 'SAFER: safe skill priors'
+
+
+@gin.configurable(denylist=['root_dir'])
+def make_report(root_dir: str, films: bool = True) -> str:
+  """Writes tables, figures, films and `report.html` of a run.
+
+  Args:
+    root_dir: run directory, or one that holds nothing but `results`.
+    films: whether to play recorded episodes and tasks in the simulator.
+
+  Returns:
+    Path of the report.
+
+  Raises:
+    UserError: there is nothing to report.
+  """
+  collect_results.collect(root_dir)
+  results = _Results(root_dir)
+  if results.is_empty():
+    raise errors.UserError(
+        f'{root_dir} holds no results: expected finished stages or '
+        f'{layout.RESULTS_DIR}/*.csv in it. Run bin/reproduce.py or the single '
+        'stages first.'
+    )
+  body = list(_opening(results))
+  body += _outcome(results)
+  body += _films(results, root_dir) if films else []
+  body += _figures(results, root_dir)
+  body += _assurance(results)
+  body += _data(results)
+  body += _provenance(results)
+  path = os.path.join(root_dir, layout.REPORT)
+  files.write_text(path, page.page(_TITLE, body))
+  return path
+
+
+def printed_table(root_dir: str) -> str:
+  """The main table of a run, for the terminal."""
+  rows = tables.read(layout.results_dir(root_dir), 'table1')
+  return tables.render(rows) if rows else 'No agent has been evaluated yet.'
+
+
+class _Results:
+  """The tables and records of a run's `results`, each read once."""
+
+  def __init__(self, root_dir: str):
+    self._dir = layout.results_dir(root_dir)
+    self._tables = {
+        name: tables.read(self._dir, name) for name in tables.COLUMNS
+    }
+    self.card = self._json(collect_results.DATA_CARD) or {}
+    self.replays = self._json(collect_results.REPLAYS) or []
+    self.stages = self._json(collect_results.PROVENANCE) or []
+
+  def table(self, name: str) -> list[tables.Row]:
+    """Rows of a table; none where it is missing."""
+    return self._tables[name]
+
+  def is_empty(self) -> bool:
+    """Whether nothing at all was found."""
+    return not any(self._tables.values()) and not self.card
+
+  def _json(self, name: str) -> Any:
+    path = os.path.join(self._dir, name)
+    return files.read_json(path, 'a record') if os.path.exists(path) else None
+
+
+def _opening(results: _Results) -> Iterator[str]:
+  yield f'<h1>{_TITLE}</h1>'
+  yield page.paragraph(
+      'A robot arm lifts objects out of tight containers and must not touch '
+      'their walls. <b>SAFER</b> learns a prior over actions from recorded '
+      'episodes, safe and unsafe, and a reinforcement-learning agent then acts '
+      'through that prior, inside a bound that keeps unsafe actions out. This '
+      'report shows what was run, how the agents compare, and why.', 'lead',
+  )
+  total = results.card.get('total', {})
+  entries = []
+  if total:
+    entries.append((f'{total["steps"]:,}', 'steps of offline data'))
+    entries.append(
+        (f'{total["unsafe_share"]:.1%}', 'of them unsafe')
+    )
+  entries += _headline(results)
+  yield page.tiles(entries)
+  yield (
+      '<nav><a href="#outcome">Outcome</a><a href="#films">Episodes</a>'
+      '<a href="#figures">Figures</a><a href="#assurance">Assurance</a>'
+      '<a href="#data">Data</a><a href="#provenance">Provenance</a></nav>'
+  )
+
+
+def _headline(results: _Results) -> Iterator[tuple[str, str]]:
+  """SAFER's own numbers, and how unsafe data rank under each prior."""
+  quoted = [
+      q for q in tables.quote(results.table('table1'))
+      if q.method == 'safer' and q.protocol == 'seen'
+  ]
+  for name, values in (
+      ('success', [q.success.mean for q in quoted]),
+      ('violations', [q.violations.mean for q in quoted]),
+  ):
+    finite = [value for value in values if not math.isnan(value)]
+    if finite:
+      mean = sum(finite) / len(finite)
+      text = f'{mean:.1%}' if name == 'success' else f'{mean:,.0f}'
+      over = f'mean of {len(finite)} tasks' if len(finite) > 1 else 'one task'
+      yield text, f"SAFER agent's {name}, {over}"
+
+
+def _outcome(results: _Results) -> Iterator[str]:
+  yield page.heading('Outcome', 'outcome')
+  quoted = tables.quote(results.table('table1'))
+  if not quoted:
+    yield _left_out('Agents', 'none has been evaluated')
+    return
+  yield page.paragraph(
+      'Success is the share of evaluation episodes in which the final greedy '
+      'policy extracts the object; <i>in training</i> is the same for the '
+      'training episodes of the last 5,000 steps. A violation is an '
+      'environment step, anywhere in training, in which the arm touched the '
+      'container. Values are mean ± standard deviation over n seeds. The '
+      'variant is the better one of the method where several were run.'
+  )
+  for protocol in dict.fromkeys(q.protocol for q in quoted):
+    ours = [q for q in quoted if q.protocol == protocol]
+    yield f'<h3>{_protocol_title(protocol)}</h3>'
+    yield _table1(ours, results.table('table1'))
+  ablated = tables.quote(results.table('ablations'))
+  if ablated:
+    yield '<h3>Ablations</h3>'
+    yield _table1(ablated, results.table('ablations'))
+  if any(q.protocol == 'seen' for q in quoted):
+    yield from _beside_the_paper([q for q in quoted if q.protocol == 'seen'])
+
+
+def _protocol_title(protocol: str) -> str:
+  return {
+      'seen': 'Tasks whose offline data the prior saw (the paper’s protocol)',
+      'held_out': 'Tasks that the prior never saw',
+  }.get(protocol, protocol)
+
+
+def _table1(quoted: list[tables.Quoted], rows: list[tables.Row]) -> str:
+  body: list[tuple[str, ...]] = []
+  ours = []
+  for task in sorted({q.task for q in quoted}, key=style.task_order):
+    body.append((style.task_label(task),))
+    for q in [q for q in quoted if q.task == task]:
+      cells = [
+          row for row in rows if all(
+              row[key] == getattr(q, key)
+              for key in ('protocol', 'method', 'variant', 'task')
+          )
+      ]
+      if q.method == 'safer':
+        ours.append(len(body))
+      body.append((
+          style.label(q.method), q.variant, _bound(cells),
+          tables.percent(q.success), tables.percent(q.train_success),
+          tables.count(q.violations), _unsafe_episodes(cells),
+          str(len(cells)),
+      ))
+  return page.table(
+      ('Method', 'variant', 'latent bound', 'success', 'in training',
+       'violations', 'unsafe episodes (95% upper bound)', 'n'),
+      body, ours,
+  )
+
+
+def _bound(cells: list[tables.Row]) -> str:
+  bounds = sorted({
+      c['latent_bound'] for c in cells if not math.isnan(c['latent_bound'])
+  })
+  return ', '.join(f'{bound:.2f}' for bound in bounds) or '–'
+
+
+def _unsafe_episodes(cells: list[tables.Row]) -> str:
+  """Of the final policies, with the worst seed's exact one-sided bound."""
+  measured = [
+      c for c in cells if not math.isnan(c['eval_unsafe_episodes'])
+  ]
+  if not measured:
+    return '–'
+  count = sum(int(c['eval_unsafe_episodes']) for c in measured)
+  total = sum(int(c['eval_episodes']) for c in measured)
+  worst = max(c['eval_unsafe_episode_upper'] for c in measured)
+  return f'{count} of {total} ({worst:.1%})'
+
+
+def _beside_the_paper(quoted: list[tables.Quoted]) -> Iterator[str]:
+  yield '<h3>The paper’s Table 1</h3>'
+  yield page.paragraph(
+      'Success % / violations, as printed there for 50,000 steps. Its six '
+      'tasks are not these: compare the order of the methods, not the '
+      'numbers. Our means over the tasks of this report stand in the last '
+      'column.'
+  )
+  body, ours = [], []
+  for method, success in paper.TABLE1_SUCCESS.items():
+    if method == 'safer':
+      ours.append(len(body))
+    cells = [q for q in quoted if q.method == method]
+    mine = '–'
+    if cells:
+      mean = sum(q.success.mean for q in cells) / len(cells)
+      counted = sum(q.violations.mean for q in cells) / len(cells)
+      mine = f'{100 * mean:.1f} / {counted:,.0f}'
+    body.append((style.label(method), *(
+        f'{s:.1f} / {v}'
+        for s, v in zip(success, paper.TABLE1_VIOLATIONS[method])
+    ), mine))
+  yield page.table(
+      ('Paper', *(f'Task {i}' for i in range(1, 7)), 'ours, mean'), body, ours
+  )
+
+
+def _films(results: _Results, root_dir: str) -> Iterator[str]:
+  yield page.heading('A safe and an unsafe episode', 'films')
+  chosen = choose_replays(results.replays)
+  figures_dir = os.path.join(root_dir, layout.FIGURES_DIR)
+  if not chosen:
+    yield _left_out('Episodes', 'no evaluation recorded any')
+  else:
+    takes = [film.play(replay) for replay in chosen]
+    strip = os.path.join(figures_dir, 'filmstrip.png')
+    figures.save(film.filmstrip(takes), strip)
+    yield page.image(
+        strip, 'Frames (Figure 3)',
+        'Each row is an episode from left to right; frames after a step in '
+        'which the arm touched the container are framed in orange.',
+    )
+    clips = []
+    for take in takes:
+      kind = 'unsafe' if take.unsafe.any() else 'safe'
+      path = os.path.join(root_dir, layout.VIDEOS_DIR, f'{kind}.mp4')
+      film.write_video(take, path)
+      clips.append(page.video(path, f'{take.title}: {kind} episode'))
+    yield f'<div class="films">{"".join(clips)}</div>'
+  gallery_path = os.path.join(figures_dir, 'tasks.png')
+  if not os.path.exists(gallery_path):
+    figures.save(film.tasks_figure(), gallery_path)
+  yield page.image(
+      gallery_path, 'The tasks (Figure 10)',
+      'What the camera sees at the start of each of the 40 tasks; the six '
+      'evaluation tasks are framed in blue.',
+  )
+
+
+def choose_replays(replays: list[dict[str, Any]]) -> list[dict[str, Any]]:
+  """A safe and an unsafe episode, of one task where there are such.
+
+  Args:
+    replays: recorded episodes.
+
+  Returns:
+    The safe one of SAFER, or else of the next best method, and the unsafe one
+    of the same task, if there are any.
+  """
+  def first(kind: str, task: str | None) -> list[dict[str, Any]]:
+    matching = [
+        replay for replay in replays if replay['kind'] == kind
+        and task in (None, replay['task'])
+    ]
+    return sorted(matching, key=lambda replay: (
+        style.task_order(replay['task']),
+        replay['method'] != 'safer' if kind == 'safe'
+        else replay['method'] == 'safer', style.order(replay['method']),
+    ))[:1]
+
+  safe = first('safe', None)
+  unsafe = first('unsafe', safe[0]['task'] if safe else None)
+  return safe + (unsafe or first('unsafe', None))
+
+
+def _figures(results: _Results, root_dir: str) -> Iterator[str]:
+  yield page.heading('Figures', 'figures')
+  entries = gallery.entries(results.table)
+  if not entries:
+    yield _left_out('Figures', 'there is nothing to draw yet')
+  for entry in entries:
+    path = os.path.join(root_dir, layout.FIGURES_DIR, f'{entry.name}.png')
+    figures.save(entry.draw(), path)
+    yield page.image(path, entry.title, entry.caption)
+  for name, what in (
+      ('calibration', 'Calibration of the bound (Figure 4)'),
+      ('tradeoff', 'The sweep over the latent bound (Figure 6)'),
+      ('ablations', 'Ablations (Figures 8 and 9)'),
+  ):
+    if not results.table(name):
+      yield _left_out(what, 'not part of this run')
+
+
+def _assurance(results: _Results) -> Iterator[str]:
+  yield page.heading('Safety assurance', 'assurance')
+  rows = results.table('assurance')
+  if not rows:
+    yield _left_out('The latent bounds', 'none has been computed')
+    return
+  yield page.paragraph(
+      'For each tolerated share, the bound on the latent and what it lets in, '
+      'measured on calibration episodes that no prior was trained on. '
+      '<i>Equal weights</i> counts the safe and the unsafe set as equally '
+      'large; <i>natural</i> takes them as collected. <b>paper</b> is '
+      'Algorithm 3 as printed, <b>exact</b> the largest bound that keeps the '
+      'share on these data, <b>certified</b> holds for new episodes of the '
+      'offline distribution with the stated confidence. None of them covers '
+      'the states that a later policy reaches: for that see the upper bounds '
+      'on unsafe episodes in the outcome.'
+  )
+  body = []
+  for prior, protocol in dict.fromkeys(
+      (row['prior'], row['protocol']) for row in rows
+  ):
+    body.append((f'{style.label(prior)} prior, {protocol} tasks',))
+    body += [
+        (
+            row['mode'], _share(row['max_unsafe_fraction']),
+            _number(row['confidence']), _number(row['latent_bound']),
+            _share(row['in_bound_unsafe_fraction']),
+            _share(row['in_bound_unsafe_fraction_natural']),
+            _share(row['safe_actions_in_bound']), f'{row["n_episodes"]:,}',
+        )
+        for row in rows
+        if (row['prior'], row['protocol']) == (prior, protocol)
+    ]
+  yield page.table(
+      ('mode', 'tolerated', 'confidence', 'latent bound',
+       'unsafe in bound, equal weights', 'natural', 'safe actions kept',
+       'episodes'), body,
+  )
+  yield page.paragraph('A bound of 0 admits no action.', 'note')
+
+
+def _data(results: _Results) -> Iterator[str]:
+  yield page.heading('Offline data', 'data')
+  if not results.card:
+    yield _left_out('The data card', 'no dataset belongs to this run')
+    return
+  yield page.paragraph(
+      'Episodes of a scripted policy, noisy to different degrees. '
+      '<i>Unsafe</i> is the share of steps in which the arm touched the '
+      'container, <i>success</i> the share of episodes that ended with the '
+      'object out of it.'
+  )
+  body = [_counts('all', results.card['total'])]
+  for title, key in (
+      ('by split', 'by_split'), ('by noise of the policy', 'by_noise'),
+      ('by task', 'by_task'),
+  ):
+    body.append((title,))
+    body += [
+        _counts(style.task_label(name), counts)
+        for name, counts in results.card.get(key, {}).items()
+    ]
+  yield page.table(
+      ('', 'episodes', 'steps', 'mean length', 'success', 'unsafe'), body
+  )
+
+
+def _counts(name: str, counts: dict[str, Any]) -> tuple[str, ...]:
+  return (
+      name, f'{counts["episodes"]:,}', f'{counts["steps"]:,}',
+      f'{counts["mean_length"]:.1f}', _share(counts['success_share']),
+      _share(counts['unsafe_share']),
+  )
+
+
+def _provenance(results: _Results) -> Iterator[str]:
+  yield page.heading('Provenance', 'provenance')
+  if not results.stages:
+    yield _left_out('The record of the stages', 'it is missing')
+    return
+  first = results.stages[0]
+  yield page.paragraph(
+      f'{page.escape(first["machine"])}; Python {first["python"]}; '
+      + ', '.join(
+          f'{page.escape(name)} {page.escape(version)}'
+          for name, version in first['packages'].items()
+      ) + '. A + after a revision means that the code had been modified.'
+  )
+  yield page.table(
+      ('stage', 'git revision', 'seed', 'seconds', 'finished'),
+      [
+          (
+              stage['stage'], stage['git_revision'], str(stage['seed']),
+              '–' if stage['wall_seconds'] is None
+              else f'{stage["wall_seconds"]:,.0f}', stage['finished'],
+          )
+          for stage in results.stages
+      ],
+  )
+  for stage in results.stages:
+    if stage['config']:
+      yield page.details(f'Config of {stage["stage"]}', stage['config'])
+
+
+def _left_out(what: str, why: str) -> str:
+  return page.paragraph(f'{page.escape(what)}: {page.escape(why)}.', 'note')
+
+
+def _share(value: float) -> str:
+  return '–' if math.isnan(value) else f'{100 * value:.1f}%'
+
+
+def _number(value: float) -> str:
+  return '–' if math.isnan(value) else f'{value:.3g}'

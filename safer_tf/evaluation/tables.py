@@ -1,0 +1,242 @@
+"""The result tables: their columns, reading, writing, and summaries."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.evaluation import statistics
+from safer_tf.evaluation import style
+
+Row = dict[str, Any]
+
+_RUN = (
+    'protocol', 'task', 'method', 'encoder', 'max_unsafe_fraction',
+    'assurance_mode', 'latent_bound', 'seed', 'env_steps',
+    'train_success_rate', 'eval_success_rate', 'eval_episodes', 'violations',
+    'clip_rate', 'wall_seconds', 'git_revision', 'variant', 'eval_return',
+    'eval_steps', 'eval_violations', 'eval_unsafe_episodes',
+    'eval_unsafe_episode_upper',
+)
+# Columns of each table, by its name without `.csv`.
+COLUMNS = {
+    'table1': _RUN,
+    'ablations': _RUN,
+    'tradeoff': _RUN,
+    'calibration': (
+        'task', 'mode', 'max_unsafe_fraction', 'latent_bound', 'rollout',
+        'steps', 'unsafe_fraction', 'git_revision', 'seed', 'protocol',
+        'prior', 'action_source', 'episodes', 'unsafe_episodes',
+        'success_rate',
+    ),
+    'likelihood': (
+        'method', 'split', 'unsafe_share_above_safe_median', 'n_safe',
+        'n_unsafe', 'git_revision', 'seed', 'protocol',
+        'unsafe_share_in_half_safe_bound',
+    ),
+    'assurance': (
+        'mode', 'max_unsafe_fraction', 'confidence', 'latent_bound',
+        'in_bound_unsafe_fraction', 'in_bound_unsafe_fraction_natural',
+        'safe_actions_in_bound', 'n_episodes', 'git_revision', 'seed',
+        'protocol', 'prior',
+    ),
+    # What the figures need beyond the tables.
+    'curves': (
+        'protocol', 'task', 'method', 'variant', 'seed', 'env_steps',
+        'violations', 'violations_last_1000', 'success_rate', 'git_revision',
+    ),
+    'histograms': (
+        'protocol', 'method', 'quantity', 'unsafe', 'left', 'right', 'share',
+        'git_revision', 'seed',
+    ),
+}
+# Columns that hold text, even where it looks like a number.
+_TEXT = frozenset((
+    'protocol', 'task', 'method', 'variant', 'encoder', 'assurance_mode',
+    'git_revision', 'mode', 'prior', 'action_source', 'split', 'quantity',
+))
+
+
+class Quoted(NamedTuple):
+  """One method's variant on one task, over seeds.
+
+  `success` is the evaluation's, `train_success` that of training's end.
+  """
+
+  protocol: str
+  method: str
+  variant: str
+  task: str
+  success: statistics.Summary
+  train_success: statistics.Summary
+  violations: statistics.Summary
+  eval_unsafe_episodes: statistics.Summary
+
+
+def write(results_dir: str, name: str, rows: Iterable[Mapping]) -> None:
+  """Writes a table, whole or not at all.
+
+  Args:
+    results_dir: directory of the tables.
+    name: key of `COLUMNS`.
+    rows: what is missing in a row, or is NaN, becomes an empty cell.
+  """
+  buffer = io.StringIO()
+  writer = csv.writer(buffer, lineterminator='\n')
+  writer.writerow(COLUMNS[name])
+  for row in rows:
+    writer.writerow([_text(row.get(column)) for column in COLUMNS[name]])
+  files.write_text(os.path.join(results_dir, f'{name}.csv'), buffer.getvalue())
+
+
+def read(results_dir: str, name: str) -> list[Row]:
+  """Reads a table; none if it is missing.
+
+  Args:
+    results_dir: directory of the tables.
+    name: key of `COLUMNS`.
+
+  Returns:
+    Rows with numbers as numbers and empty cells as NaN.
+
+  Raises:
+    UserError: the file lacks a column.
+  """
+  path = os.path.join(results_dir, f'{name}.csv')
+  if not os.path.exists(path):
+    return []
+  with open(path, encoding='utf-8', newline='') as file:
+    reader = csv.DictReader(file)
+    missing = set(COLUMNS[name]) - set(reader.fieldnames or ())
+    if missing:
+      raise errors.UserError(
+          f'{path} lacks the columns {", ".join(sorted(missing))}; write it '
+          'again with make_report from the run directory it came from.'
+      )
+    return [
+        {
+            key: text if key in _TEXT else _number(text)
+            for key, text in row.items()
+        } for row in reader
+    ]
+
+
+def quote(rows: Sequence[Row]) -> list[Quoted]:
+  """Summaries over seeds, of the better variant of each method.
+
+  The better variant has the higher mean success over the tasks, then fewer
+  violations; one variant is quoted for all tasks.
+
+  Args:
+    rows: rows of `table1` or `ablations`.
+
+  Returns:
+    One entry for each protocol, method and task, in the order of tables.
+  """
+  found = []
+  for protocol in sorted({row['protocol'] for row in rows}, reverse=True):
+    ours = [row for row in rows if row['protocol'] == protocol]
+    for method in sorted({row['method'] for row in ours}, key=style.order):
+      variants = _group([r for r in ours if r['method'] == method], 'variant')
+      best = max(variants, key=lambda v: _merit(variants[v]))  # noqa: B023
+      by_task = _group(variants[best], 'task')
+      found += [
+          Quoted(protocol, method, best, task, *(
+              statistics.summarise([row[column] for row in by_task[task]])
+              for column in (
+                  'eval_success_rate', 'train_success_rate', 'violations',
+                  'eval_unsafe_episodes',
+              )
+          ))
+          for task in sorted(by_task, key=style.task_order)
+      ]
+  return found
+
+
+def quoted_rows(rows: Sequence[Row]) -> list[Row]:
+  """The rows of the variants that `quote` quotes."""
+  best = {(q.protocol, q.method, q.variant) for q in quote(rows)}
+  return [
+      row for row in rows
+      if (row['protocol'], row['method'], row['variant']) in best
+  ]
+
+
+def render(rows: Sequence[Row]) -> str:
+  """A table for the terminal: success and violations by method and task."""
+  lines = []
+  header = ('Method', 'Task', 'Success', 'in training', 'Violations', 'n')
+  body = [
+      (
+          style.label(q.method), style.task_label(q.task),
+          percent(q.success), percent(q.train_success),
+          count(q.violations), str(max(q.success.n, q.violations.n)),
+      )
+      for q in quote(rows)
+  ]
+  widths = [max(map(len, column)) for column in zip(header, *body)]
+  for row in (header, tuple('-' * width for width in widths), *body):
+    cells = [
+        text.ljust(width) if i < 2 else text.rjust(width)
+        for i, (text, width) in enumerate(zip(row, widths))
+    ]
+    lines.append('  '.join(cells).rstrip())
+  return '\n'.join(lines)
+
+
+def percent(summary: statistics.Summary) -> str:
+  """E.g. `54.3 ± 2.1%`; a dash where nothing was measured."""
+  if not summary.n:
+    return '–'
+  if math.isnan(summary.deviation):
+    return f'{100 * summary.mean:.1f}%'
+  return f'{100 * summary.mean:.1f} ± {100 * summary.deviation:.1f}%'
+
+
+def count(summary: statistics.Summary) -> str:
+  """E.g. `1,204 ± 90`; a dash where nothing was measured."""
+  if not summary.n:
+    return '–'
+  if math.isnan(summary.deviation):
+    return f'{summary.mean:,.0f}'
+  return f'{summary.mean:,.0f} ± {summary.deviation:,.0f}'
+
+
+def _merit(rows: Sequence[Row]) -> tuple[float, float]:
+  """Mean success and negative mean violations over tasks."""
+  tasks = _group(rows, 'task').values()
+  success = statistics.summarise([
+      statistics.summarise([row['eval_success_rate'] for row in task]).mean
+      for task in tasks
+  ]).mean
+  violations = statistics.summarise([row['violations'] for row in rows]).mean
+  return (
+      -1.0 if math.isnan(success) else success,
+      -math.inf if math.isnan(violations) else -violations,
+  )
+
+
+def _group(rows: Iterable[Row], key: str) -> dict[Any, list[Row]]:
+  groups: dict[Any, list[Row]] = {}
+  for row in rows:
+    groups.setdefault(row[key], []).append(row)
+  return groups
+
+
+def _text(value: Any) -> str:
+  if value is None or (isinstance(value, float) and math.isnan(value)):
+    return ''
+  if isinstance(value, float):
+    return f'{value:.6g}'
+  return str(value)
+
+
+def _number(text: str) -> float:
+  if not text:
+    return float('nan')
+  return int(text) if text.lstrip('-').isdigit() else float(text)
