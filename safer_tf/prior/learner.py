@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from safer_tf.common import errors
 from safer_tf.data import pipeline
+from safer_tf.prior import compaction
 from safer_tf.prior import objective
 from safer_tf.prior import skill_prior
 
@@ -107,30 +108,20 @@ class Learner(tf.Module):
     Returns:
       The loss and its terms.
     """
-    prior = self.prior
-    runs, frames = batch.valid.shape
-    flat = tf.reshape(
-        batch.observation, [runs * frames, *prior.observation_shape]
+    prior, settings = self.prior, self._settings
+    compact = compaction.compact(batch, prior.window, settings.safe_runs)
+    embeddings = prior.embed(compact.observation)
+    mean, stddev = prior.infer_windows(
+        embeddings, compact.window, compact.valid
     )
-    embeddings = tf.reshape(
-        prior.embed(flat), [runs, frames, prior.embedding_dim]
-    )
-    mean, stddev = prior.infer_run_contexts(embeddings, batch.valid)
     log_prob = prior.log_prob(
-        tf.reshape(batch.action, [-1, prior.action_dim]),
-        tf.reshape(
-            embeddings[:, prior.window - 1:], [-1, prior.embedding_dim]
-        ),
+        compact.action, tf.gather(embeddings, compact.window[:, -1]),
         self._context(mean, stddev),
     )
-    settings = self._settings
-    is_safe_run = tf.range(runs)[:, tf.newaxis] < settings.safe_runs
-    safe = tf.where(is_safe_run, batch.weight, 0.0)
     return objective.safer_objective(
-        log_prob, objective.kl_to_prior(mean, stddev),
-        tf.reshape(safe, [-1]), tf.reshape(batch.weight - safe, [-1]),
-        unsafe_weight=settings.unsafe_weight, kl_weight=settings.kl_weight,
-        unsafe_floor=settings.unsafe_floor,
+        log_prob, objective.kl_to_prior(mean, stddev), compact.safe,
+        compact.unsafe, unsafe_weight=settings.unsafe_weight,
+        kl_weight=settings.kl_weight, unsafe_floor=settings.unsafe_floor,
         freeze_below=settings.freeze_below,
     )
 

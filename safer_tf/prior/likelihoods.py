@@ -71,19 +71,21 @@ def _log_prob(
     prior: skill_prior.SkillPrior, batch: pipeline.SweepBatch
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """log p, |z|_inf and KL of B episodes of T steps; each [B * T]."""
-  episodes, steps = batch.valid.shape
+  # W - 1 states that do not exist before each episode.
   before = [[0, 0], [prior.window - 1, 0]]
-  current = prior.embed(
+  state = tf.reshape(tf.range(tf.size(batch.valid)), batch.valid.shape)
+  embeddings = prior.embed(
       tf.reshape(batch.observation, [-1, *prior.observation_shape])
   )
-  embeddings = tf.reshape(current, [episodes, steps, prior.embedding_dim])
-  mean, stddev = prior.infer_run_contexts(
-      tf.pad(embeddings, [*before, [0, 0]]), tf.pad(batch.valid, before)
+  mean, stddev = prior.infer_windows(
+      embeddings,
+      skill_prior.windows(tf.pad(state, before), prior.window),
+      skill_prior.windows(tf.pad(batch.valid, before), prior.window),
   )
   action = tf.reshape(batch.action, [-1, prior.action_dim])
-  latent = prior.encode(action, current, mean)
+  latent = prior.encode(action, embeddings, mean)
   return (
-      prior.log_prob(action, current, mean),
+      prior.log_prob(action, embeddings, mean),
       tf.reduce_max(tf.abs(latent), axis=-1),
       objective.kl_to_prior(mean, stddev),
   )

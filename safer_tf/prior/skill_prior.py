@@ -87,30 +87,26 @@ class SkillPrior(tf.Module):
       return zeros, zeros + 1.0
     return self._posterior(embeddings, valid)
 
-  def infer_run_contexts(
-      self, embeddings: tf.Tensor, valid: tf.Tensor
+  def infer_windows(
+      self, embeddings: tf.Tensor, window: tf.Tensor, valid: tf.Tensor
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Infers the safety variable of every step of runs.
+    """Infers the safety variable from windows that share states.
 
-    Equals `infer_context` on each step's window, but works on each state once
-    before the windows are taken.
+    Equals `infer_context` on the gathered embeddings, but does the work on a
+    single state once, however many windows it stands in.
 
     Args:
-      embeddings: [R, W-1+L, E] float32 of R runs of L steps, with the W-1
-        states before each.
-      valid: [R, W-1+L] bool.
+      embeddings: [N, E] float32.
+      window: [B, W] int32, the states of each window.
+      valid: [B, W] bool.
 
     Returns:
-      Mean [R * L, C] and standard deviation [R * L, C].
+      Mean [B, C] and standard deviation [B, C].
     """
     if self._posterior is None:
-      steps = valid.shape[1] - self.window + 1
-      zeros = tf.zeros([tf.shape(valid)[0] * steps, self.context_dim])
-      return zeros, zeros + 1.0
-    return self._posterior.read(
-        windows(self._posterior.tokens(embeddings), self.window),
-        windows(valid, self.window),
-    )
+      return self.infer_context(embeddings, valid)
+    tokens = self._posterior.tokens(embeddings)
+    return self._posterior.read(tf.gather(tokens, window), valid)
 
   def decode(
       self, latent: tf.Tensor, embedding: tf.Tensor, context: tf.Tensor

@@ -87,27 +87,15 @@ def test_windows_end_with_their_step():
 
 
 @pytest.mark.parametrize('uses_context', [True, False])
-def test_run_contexts_equal_those_of_separate_windows(uses_context):
+def test_windows_that_share_states_equal_separate_ones(uses_context):
   model = _prior(uses_context=uses_context)
   random = np.random.default_rng(0)
-  observation = random.normal(size=[2, _WINDOW - 1 + 5, 5]).astype('f')
-  valid = np.ones([2, _WINDOW - 1 + 5], bool)
-  valid[0, :3] = False
-  embeddings = tf.reshape(
-      model.embed(observation.reshape(-1, 5)), [2, -1, model.embedding_dim]
-  )
-  together = model.infer_run_contexts(embeddings, valid)
-  separate = model.infer_context(
-      tf.stack([
-          embeddings[run, step:step + _WINDOW]
-          for run in range(2) for step in range(5)
-      ]),
-      np.stack([
-          valid[run, step:step + _WINDOW]
-          for run in range(2) for step in range(5)
-      ]),
-  )
-  for expected, found in zip(separate, together):
+  embeddings = random.normal(size=[9, model.embedding_dim]).astype('f')
+  window = random.integers(0, 9, [20, _WINDOW])
+  valid = random.random([20, _WINDOW]) < 0.7
+  separate = model.infer_context(embeddings[window], valid)
+  shared = model.infer_windows(embeddings, window, valid)
+  for expected, found in zip(separate, shared):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -136,19 +124,18 @@ def test_gradients_reach_every_trainable_variable(shape):
   tf.keras.utils.set_random_seed(1)
   model = skill_prior.SkillPrior(shape, 6, window=_WINDOW)
   random = np.random.default_rng(0)
-  observation = random.random([2 * (_WINDOW + 3), *shape], 'f')
-  valid = np.ones([2, _WINDOW + 3], bool)
+  observation = random.random([9, *shape], 'f')
+  window = random.integers(0, 9, [8, _WINDOW])
   action = random.normal(size=[8, 6]).astype('f')
   half = tf.repeat([1.0, 0.0], 4)
   with tf.GradientTape() as tape:
-    embeddings = tf.reshape(
-        model.embed(observation), [2, -1, model.embedding_dim]
+    embeddings = model.embed(observation)
+    mean, stddev = model.infer_windows(
+        embeddings, window, np.ones([8, _WINDOW], bool)
     )
-    mean, stddev = model.infer_run_contexts(embeddings, valid)
-    current = tf.reshape(
-        embeddings[:, _WINDOW - 1:], [-1, model.embedding_dim]
+    log_prob = model.log_prob(
+        action, tf.gather(embeddings, window[:, -1]), mean + 0.5 * stddev
     )
-    log_prob = model.log_prob(action, current, mean + 0.5 * stddev)
     loss = objective.safer_objective(
         log_prob, objective.kl_to_prior(mean, stddev), half, 1 - half,
         unsafe_weight=0.1, kl_weight=1.0, unsafe_floor=-20.0,
