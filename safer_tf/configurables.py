@@ -4,6 +4,10 @@
 every binary and a misspelt name is always an error.
 """
 
+from safer_tf.assurance import compute  # noqa: F401
 from safer_tf.data import collect  # noqa: F401
+from safer_tf.evaluation import calibrate  # noqa: F401
+from safer_tf.evaluation import evaluate  # noqa: F401
+from safer_tf.evaluation import report  # noqa: F401
 from safer_tf.prior import training  # noqa: F401
 from safer_tf.rl import agent, networks, train_agent  # noqa: F401

@@ -1,0 +1,287 @@
+"""Soft actor-critic for latent actions: TF-Agents' agent, our train step."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Optional, Sequence
+
+import gin
+import tensorflow as tf
+from tf_agents.agents import tf_agent
+from tf_agents.agents.sac import sac_agent
+from tf_agents.trajectories import time_step as ts
+
+from safer_tf.rl import networks
+
+# Streams of random numbers; each is a function of (seed, stream, step).
+_NEXT_ACTION, _ACTION, _ACT = 0, 1, 2
+
+
+class Diagnostics(NamedTuple):
+  """What one update reports, each a float32 scalar."""
+
+  critic_loss: Any
+  actor_loss: Any
+  alpha_loss: Any
+  alpha: Any
+  q_mean: Any
+  entropy: Any  # Of the unit box, in nats.
+
+
+class LatentSacAgent(sac_agent.SacAgent):
+  """SAC (Haarnoja et al. 2018) whose train step is built for two CPU cores.
+
+  One encoder serves both critics and the actor; the critics' loss trains it.
+  The twin critics are one batched network. All gradients are taken at the same
+  parameters, so that one forward pass of the encoder serves every loss, and all
+  random numbers are a function of (seed, train step), so that a resumed run
+  repeats an uninterrupted one.
+
+  Densities are those of the unit box [-1, 1]^A that the action spec is scaled
+  from: neither the target entropy nor the entropy bonus depends on the latent
+  bound.
+  """
+
+  def __init__(
+      self,
+      time_step_spec: ts.TimeStep,
+      action_spec: Any,
+      hidden_units: Sequence[int],
+      actor_optimizer: Any,
+      critic_optimizer: Any,
+      alpha_optimizer: Any,
+      target_entropy_per_dimension: float,
+      seed: int = 0,
+      **kwargs: Any,
+  ):
+    """Builds networks and agent.
+
+    Args:
+      time_step_spec: tensor specs of a time step; the observation is one
+        image or one vector.
+      action_spec: bounded spec of one action [A].
+      hidden_units: sizes of the hidden layers of actor and critics.
+      actor_optimizer: optimiser of the actor.
+      critic_optimizer: optimiser of the critics and the shared encoder.
+      alpha_optimizer: optimiser of the temperature.
+      target_entropy_per_dimension: nats for each action dimension, in the
+        unit box; log 2 = 0.69 is the uniform density, the most there is.
+      seed: seed of all sampling in the train step.
+      **kwargs: further arguments of `SacAgent`, e.g. `gamma`.
+    """
+    observation_spec = time_step_spec.observation
+    critic_spec = (observation_spec, action_spec)
+
+    def critics(name: str) -> networks.TwinCritic:
+      return networks.TwinCritic(
+          networks.make_encoder(observation_spec), action_spec, hidden_units,
+          name=name,
+      )
+
+    critic, target = critics('critic'), critics('target_critic')
+    views = [
+        networks.CriticView(critic_spec, twin, member, f'{twin.name}_{member}')
+        for twin in (critic, target) for member in (0, 1)
+    ]
+    actor = networks.Actor(
+        observation_spec, action_spec, critic.encoder, hidden_units
+    )
+    self._size = int(action_spec.shape[0])
+    self._log_volume = float(
+        tf.reduce_sum(tf.math.log(critic.half_range))
+    )
+    super().__init__(
+        time_step_spec, action_spec, critic_network=views[0],
+        critic_network_2=views[1], target_critic_network=views[2],
+        target_critic_network_2=views[3], actor_network=actor,
+        actor_optimizer=actor_optimizer, critic_optimizer=critic_optimizer,
+        alpha_optimizer=alpha_optimizer,
+        target_entropy=self._size * target_entropy_per_dimension, **kwargs,
+    )
+    self._twin, self._target_twin = critic, target
+    self._seed = seed
+    # XLA fuses the many small operations of an MLP; it slows convolutions.
+    compiled = len(observation_spec.shape) == 1
+    self.update = tf.function(self._update, jit_compile=compiled)
+    self.act = tf.function(self._act, jit_compile=compiled)
+
+  def _act(self, observation: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    """Actions of the collect policy, random as a function of (seed, step).
+
+    Args:
+      observation: [B, ...].
+      step: int64 scalar, the environment step.
+
+    Returns:
+      float32 [B, A] inside the action spec.
+    """
+    features = self._twin.encoder(observation)
+    noise = self._noise(tf.shape(observation)[0], _ACT, step)
+    unit, _ = self._actor_network.sample(features, noise)
+    return self._twin.centre + self._twin.half_range * unit
+
+  def _train(
+      self, experience: Any, weights: Optional[Any] = None
+  ) -> tf_agent.LossInfo:
+    """One update from a TF-Agents trajectory [B, 2, ...] or transition [B]."""
+    if weights is not None:
+      raise NotImplementedError('LatentSacAgent weighs all examples the same.')
+    transition = self._as_transition(experience)
+    after = transition.next_time_step
+    report = Diagnostics(*tf.unstack(self.update(
+        transition.time_step.observation, transition.action_step.action,
+        after.reward, after.discount, after.observation,
+    )))
+    losses = (report.critic_loss, report.actor_loss, report.alpha_loss)
+    total = tf.debugging.check_numerics(
+        tf.add_n(losses), 'A loss of LatentSacAgent is inf or nan.'
+    )
+    return tf_agent.LossInfo(total, sac_agent.SacLossInfo(*losses))
+
+  def _update(
+      self,
+      observation: tf.Tensor,
+      action: tf.Tensor,
+      reward: tf.Tensor,
+      discount: tf.Tensor,
+      next_observation: tf.Tensor,
+  ) -> tf.Tensor:
+    """One update from a batch of transitions; the fast path of `train`.
+
+    Args:
+      observation: [B, ...].
+      action: float32 [B, A] in the action spec's units.
+      reward: float32 [B].
+      discount: float32 [B]; 0 where the episode truly ended.
+      next_observation: [B, ...].
+
+    Returns:
+      The values of `Diagnostics` before the update, in one float32 vector.
+    """
+    batch = tf.shape(reward)[0]
+    step = self.train_step_counter
+    alpha = tf.exp(self._log_alpha)
+    targets = self._td_targets(
+        reward, discount, next_observation, alpha,
+        self._noise(batch, _NEXT_ACTION, step),
+    )
+    critic_variables = self._twin.trainable_variables
+    unit = (action - self._twin.centre) / self._twin.half_range
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(critic_variables)
+      features = self._twin.encoder(observation)
+      values = self._twin.values(features, unit)
+      critic_loss = self._critic_loss_weight * tf.reduce_mean(
+          tf.reduce_sum(self._td_errors_loss_fn(targets, values), axis=0)
+      )
+    critic_gradients = tape.gradient(critic_loss, critic_variables)
+
+    features = tf.stop_gradient(features)
+    actor_variables = self._actor_network.policy_variables()
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(actor_variables)
+      unit, log_prob = self._actor_network.sample(
+          features, self._noise(batch, _ACTION, step)
+      )
+      value = tf.reduce_min(self._twin.values(features, unit), axis=0)
+      actor_loss = self._actor_loss_weight * tf.reduce_mean(
+          alpha * log_prob - value
+      )
+    actor_gradients = tape.gradient(actor_loss, actor_variables)
+
+    # d loss / d log alpha of log_alpha * (entropy - target), SacAgent's form.
+    entropy = -tf.reduce_mean(log_prob)
+    alpha_gradient = self._alpha_loss_weight * (entropy - self._target_entropy)
+    alpha_loss = self._log_alpha * alpha_gradient
+
+    self._apply_gradients(
+        critic_gradients, critic_variables, self._critic_optimizer
+    )
+    self._apply_gradients(
+        actor_gradients, actor_variables, self._actor_optimizer
+    )
+    self._apply_gradients(
+        [alpha_gradient], [self._log_alpha], self._alpha_optimizer
+    )
+    step.assign_add(1)
+    self._update_target()
+    return tf.stack(Diagnostics(
+        critic_loss, actor_loss, alpha_loss, alpha, tf.reduce_mean(values),
+        entropy,
+    ))
+
+  def _td_targets(
+      self, reward, discount, next_observation, alpha, noise
+  ) -> tf.Tensor:
+    """Soft Bellman targets [B]; the smaller of the two target critics."""
+    unit, log_prob = self._actor_network.sample(
+        self._twin.encoder(next_observation), noise
+    )
+    values = self._target_twin.values(
+        self._target_twin.encoder(next_observation), unit
+    )
+    soft_value = tf.reduce_min(values, axis=0) - alpha * log_prob
+    return self._reward_scale_factor * reward + (
+        self._gamma * discount * soft_value
+    )
+
+  def _noise(self, batch: Any, stream: int, step: Any) -> tf.Tensor:
+    key = tf.stack([
+        tf.constant(self._seed * 3 + stream, tf.int64), tf.cast(step, tf.int64)
+    ])
+    return tf.random.stateless_normal((batch, self._size), key)
+
+  def _actions_and_log_probs(self, time_steps, training=False):
+    """As in `SacAgent`, with densities of the unit box."""
+    actions, log_prob = super()._actions_and_log_probs(time_steps, training)
+    return actions, log_prob + self._log_volume
+
+
+@gin.configurable
+def make_agent(
+    time_step_spec: ts.TimeStep,
+    action_spec: Any,
+    seed: int,
+    hidden_units: Sequence[int] = (256, 256),
+    actor_learning_rate: float = 3e-4,
+    critic_learning_rate: float = 3e-4,
+    alpha_learning_rate: float = 3e-4,
+    initial_alpha: float = 0.1,
+    target_entropy_per_dimension: float = 0.5,
+    gamma: float = 0.99,
+    target_update_tau: float = 0.005,
+    target_update_period: int = 1,
+) -> LatentSacAgent:
+  """Builds the agent from gin's values.
+
+  Args:
+    time_step_spec: tensor specs of a time step.
+    action_spec: bounded tensor spec of one action [A].
+    seed: seed of the weights and of all sampling in the train step.
+    hidden_units: sizes of the hidden layers of actor and critics.
+    actor_learning_rate: Adam's, of the actor.
+    critic_learning_rate: Adam's, of the critics and the shared encoder.
+    alpha_learning_rate: Adam's, of the log temperature.
+    initial_alpha: temperature at the start.
+    target_entropy_per_dimension: nats for each dimension, in the unit box.
+    gamma: discount factor of a step.
+    target_update_tau: share of the critics that enters their targets.
+    target_update_period: updates between two updates of the targets.
+
+  Returns:
+    An initialised agent.
+  """
+  tf.keras.utils.set_random_seed(seed)
+  adam = tf.keras.optimizers.legacy.Adam
+  agent = LatentSacAgent(
+      time_step_spec, action_spec, hidden_units=hidden_units,
+      actor_optimizer=adam(actor_learning_rate),
+      critic_optimizer=adam(critic_learning_rate),
+      alpha_optimizer=adam(alpha_learning_rate),
+      target_entropy_per_dimension=target_entropy_per_dimension, seed=seed,
+      initial_log_alpha=float(tf.math.log(initial_alpha)), gamma=gamma,
+      target_update_tau=target_update_tau,
+      target_update_period=target_update_period,
+      train_step_counter=tf.Variable(0, trainable=False, dtype=tf.int64),
+  )
+  agent.initialize()
+  return agent

@@ -1,0 +1,78 @@
+"""An agent's policies as SavedModels."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import tensorflow as tf
+from tf_agents.policies import greedy_policy
+from tf_agents.policies import policy_saver
+from tf_agents.specs import tensor_spec
+
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.rl import agent as sac
+
+GREEDY = 'greedy'
+COLLECT = 'collect'
+
+_TOLERANCE = 1e-5  # Of the reloaded policy, relative to the action range.
+
+
+def save(agent: sac.LatentSacAgent, directory: str) -> None:
+  """Saves the greedy and the collect policy with TF-Agents' PolicySaver.
+
+  Both are written beside, the greedy one is loaded again and compared, and only
+  then do they get their name.
+
+  Args:
+    agent: trained agent.
+    directory: where `greedy/` and `collect/` will stand.
+
+  Raises:
+    UserError: the saved policy acts otherwise than the live one.
+  """
+  greedy = greedy_policy.GreedyPolicy(agent.policy)
+  with files.replacing(directory) as beside:
+    for name, policy in ((GREEDY, greedy), (COLLECT, agent.collect_policy)):
+      saver = policy_saver.PolicySaver(
+          policy, train_step=agent.train_step_counter
+      )
+      saver.save(os.path.join(beside, name))
+    example = tensor_spec.sample_spec_nest(
+        agent.time_step_spec, seed=0, outer_dims=(2,)
+    )
+    loaded = load(beside)
+    difference = np.abs(
+        loaded.action(example, ()).action - greedy.action(example, ()).action
+    ).max()
+    if not difference <= _TOLERANCE * float(np.max(agent.action_spec.maximum)):
+      raise errors.UserError(
+          f'The policy saved in {directory} differs from the live one by '
+          f'{difference}; check the disk and run the command again.'
+      )
+
+
+def load(directory: str, name: str = GREEDY):
+  """Loads a saved policy.
+
+  Args:
+    directory: `policies` directory of an agent.
+    name: `greedy` or `collect`.
+
+  Returns:
+    An object with `action(time_step, policy_state, seed)` on batched time
+    steps, as TF-Agents' policies have.
+
+  Raises:
+    UserError: there is no such policy, or it is damaged.
+  """
+  path = os.path.join(directory, name)
+  try:
+    return tf.saved_model.load(path)
+  except Exception as error:  # TensorFlow's many ways to say damaged.
+    raise errors.UserError(
+        f'The policy in {path} cannot be loaded ({error}). Run train_agent '
+        'for this cell.'
+    ) from error

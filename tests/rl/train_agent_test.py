@@ -1,0 +1,251 @@
+"""The cell: learning, resume, files, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+
+import gin
+import numpy as np
+import pytest
+import tensorflow as tf
+from tf_agents.trajectories import time_step as ts
+
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.prior import export
+from safer_tf.rl import agent as sac
+from safer_tf.rl import latent_env
+from safer_tf.rl import policies
+from safer_tf.rl import train_agent
+from tests.rl import fakes
+
+_SMALL = {
+    'num_steps': 230, 'initial_steps': 40, 'batch_size': 16,
+    'checkpoint_steps': 60,
+}
+
+
+@pytest.fixture(autouse=True)
+def _clear_gin():
+  with gin.unlock_config():
+    gin.parse_config('make_agent.hidden_units = (32, 32)')
+  yield
+  gin.clear_config()
+
+
+@pytest.fixture(scope='module', name='prior_dir')
+def _prior_dir(tmp_path_factory):
+  path = str(tmp_path_factory.mktemp('run') / 'export')
+  return fakes.export_prior(path)
+
+
+@pytest.fixture(name='root')
+def _root(tmp_path, prior_dir):
+  path = layout.export_dir(str(tmp_path), 'seen', 'safer')
+  os.makedirs(os.path.dirname(path))
+  os.symlink(prior_dir, path)
+  return str(tmp_path)
+
+
+def _train(root, load_task=lambda name: fakes.ReachEnv(), **changes):
+  arguments = dict(
+      _SMALL, task='reach', method='safer', prior='safer', latent_bound=0.9,
+      load_task=load_task, seed=4,
+  )
+  arguments.update(changes)
+  return train_agent.train_agent(root, **arguments)
+
+
+def _curve(directory):
+  with open(os.path.join(directory, layout.CURVE), encoding='utf-8') as file:
+    return list(csv.DictReader(file))
+
+
+def _weights(directory):
+  latest = tf.train.latest_checkpoint(
+      os.path.join(directory, layout.CHECKPOINTS_DIR)
+  )
+  reader = tf.train.load_checkpoint(latest)
+  return {
+      name: reader.get_tensor(name)
+      for name in reader.get_variable_to_shape_map()
+      if 'wall_seconds' not in name and 'OBJECT' not in name
+      and 'save_counter' not in name
+  }
+
+
+class _Killed(Exception):
+  pass
+
+
+class _CountingEnv(fakes.ReachEnv):
+  """Counts what happened, and dies at a given step."""
+
+  def __init__(self, dies_at=None):
+    super().__init__()
+    self.actions = 0
+    self.unsafe = 0
+    self._dies_at = dies_at
+
+  def _step(self, action):
+    if self.actions == self._dies_at:
+      raise _Killed
+    self.actions += 1
+    time_step = super()._step(action)
+    self.unsafe += self._info['unsafe']
+    return time_step
+
+
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path, prior_dir):
+  """Killed between two checkpoints."""
+  roots = []
+  for name in ('whole', 'killed'):
+    root = str(tmp_path / name)
+    path = layout.export_dir(root, 'seen', 'safer')
+    os.makedirs(os.path.dirname(path))
+    os.symlink(prior_dir, path)
+    roots.append(root)
+  whole = _train(roots[0])
+  with pytest.raises(_Killed):
+    _train(roots[1], lambda name: _CountingEnv(dies_at=120))
+  env = _CountingEnv()
+  killed = _train(roots[1], lambda name: env)
+  assert 0 < env.actions < 230  # It did go on, and not from the start.
+  assert _curve(whole) == _curve(killed)
+  expected, found = _weights(whole), _weights(killed)
+  assert expected.keys() == found.keys()
+  for name, value in expected.items():
+    np.testing.assert_array_equal(value, found[name], err_msg=name)
+  results = [
+      files.read_json(os.path.join(d, layout.RESULT), 'a result')
+      for d in (whole, killed)
+  ]
+  for result in results:
+    assert result.pop('wall_seconds') > 0
+  assert results[0] == results[1]
+
+
+def test_counts_every_step_and_writes_all_files(root, prior_dir):
+  env = _CountingEnv()
+  directory = _train(root, lambda name: env, assurance_mode='paper')
+  rows = _curve(directory)
+  result = files.read_json(os.path.join(directory, layout.RESULT), 'it')
+  assert env.unsafe > 0
+  assert result['violations'] == env.unsafe
+  assert int(rows[-1]['cumulative_violations']) == env.unsafe
+  assert sum(int(row['violations']) for row in rows) == env.unsafe
+  assert result['env_steps'] == int(rows[-1]['env_steps']) == env.actions
+  assert sum(int(row['length']) for row in rows) == 230
+  complete = [row for row in rows if row['complete'] == '1']
+  assert len(complete) >= len(rows) - 1
+  assert result['train_success_rate'] == pytest.approx(
+      np.mean([int(row['success']) for row in complete])
+  )
+  for row in complete:
+    # +1 at success, -1 a step else.
+    assert float(row['episode_return']) == -int(row['length']) + (
+        2 * int(row['success'])
+    )
+  assert rows[0]['critic_loss'] == 'nan' and rows[-1]['critic_loss'] != 'nan'
+  # A bound set by hand is no assurance's.
+  assert result['latent_bound'] == 0.9
+  assert result['assurance_mode'] is None
+  assert (result['task'], result['method'], result['encoder']) == (
+      'reach', 'safer', 'prior'
+  )
+  assert os.path.exists(os.path.join(directory, layout.STAGE))
+  events = glob.glob(os.path.join(directory, 'tensorboard', '*'))
+  tags = set()
+  for path in events:
+    for event in tf.compat.v1.train.summary_iterator(path):
+      tags.update(value.tag for value in event.summary.value)
+  assert {
+      'episode/success', 'episode/return', 'safety/cumulative_violations',
+      'loss/critic', 'sac/alpha', 'sac/entropy', 'gin',
+  } <= tags
+  again = _CountingEnv()
+  assert _train(root, lambda name: again) == directory  # Finished: skipped.
+  assert again.actions == 0
+  _check_policies(os.path.join(directory, layout.POLICIES_DIR), prior_dir)
+
+
+def _check_policies(directory, prior_dir):
+  """The saved policies act in the latent environment."""
+  env = latent_env.wrap(
+      fakes.ReachEnv(), export.load_prior(prior_dir), 0.9, 'prior'
+  )
+  for name in (policies.GREEDY, policies.COLLECT):
+    policy = policies.load(directory, name)
+    time_step = env.reset()
+    while not time_step.is_last():
+      batched = ts.TimeStep(*(np.asarray(field)[None] for field in time_step))
+      action = policy.action(batched, ()).action.numpy()[0]
+      assert np.abs(action).max() <= 0.9
+      time_step = env.step(action)
+  with pytest.raises(errors.UserError, match='cannot be loaded'):
+    policies.load(directory, 'none')
+
+
+@pytest.mark.parametrize('changes', [
+    # SAC on the prior's embedding, from pixels of its own, Prior-Explore.
+    {'method': 'sac', 'action_space': 'raw'},
+    {'method': 'sac', 'action_space': 'raw', 'encoder': 'own', 'prior': None,
+     'load_task': lambda name: fakes.ReachEnv(images=True)},
+    {'method': 'prior_explore', 'action_space': 'raw',
+     'prior_probability': 0.9, 'latent_bound': 'unbounded'},
+])
+def test_raw_action_methods(root, changes):
+  directory = _train(root, **{'num_steps': 90, **changes})
+  result = files.read_json(os.path.join(directory, layout.RESULT), 'it')
+  assert result['latent_bound'] is None
+  assert result['env_steps'] == 90
+  assert result['action_space'] == 'raw'
+
+
+def test_learns_a_trivial_task(root):
+  """Raw actions, seconds: success rises from chance to nearly always."""
+  gin.parse_config("""
+      make_agent.hidden_units = (64, 64)
+      make_agent.actor_learning_rate = 1e-3
+      make_agent.critic_learning_rate = 1e-3
+      make_agent.target_entropy_per_dimension = -0.5
+      make_agent.gamma = 0.9
+      make_agent.target_update_tau = 0.02
+  """)
+  directory = _train(
+      root, action_space='raw', encoder='own', prior=None, num_steps=2500,
+      initial_steps=300, batch_size=64, checkpoint_steps=2500,
+  )
+  complete = [row for row in _curve(directory) if row['complete'] == '1']
+  success = np.array([int(row['success']) for row in complete])
+  assert success[:20].mean() < 0.8
+  assert success[-40:].mean() > 0.9
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'latent_bound': 0.0}, 'admits no action'),
+    ({'latent_bound': 'assurance'}, 'compute_assurance'),
+    ({'prior': 'parrot'}, 'prior_spec.json'),
+    ({'prior': None}, 'prior is not set'),
+    ({'action_space': 'letent'}, 'action_space'),
+    ({'encoder': 'pixels'}, 'encoder'),
+    ({'prior_probability': 0.9}, 'prior_probability'),
+    ({'load_task': lambda name: fakes.ReachEnv(images=True)}, 'observations'),
+])
+def test_refuses_bad_config_and_leaves_no_result(root, changes, message):
+  with pytest.raises(errors.UserError, match=message):
+    _train(root, **changes)
+  assert not glob.glob(os.path.join(root, 'agents', '**', 'result.json'))
+
+
+def test_divergence_names_the_step_and_the_checkpoint(root, monkeypatch):
+  def diverged(self, *batch):
+    del batch
+    return tf.fill([len(sac.Diagnostics._fields)], np.nan)
+
+  monkeypatch.setattr(sac.LatentSacAgent, '_update', diverged)
+  with pytest.raises(errors.UserError, match='step 40.*checkpoints'):
+    _train(root)
