@@ -1,0 +1,121 @@
+"""The shipped gin files: their values, and that each method's prior trains."""
+
+from __future__ import annotations
+
+import os
+
+import gin
+import numpy as np
+import pytest
+
+from safer_tf.common import config
+from safer_tf.common import layout
+from safer_tf.prior import export
+from safer_tf.prior import training
+from tests.prior import synthetic
+
+# Method: the prior it uses, and how that prior differs from SAFER's.
+_METHODS = {
+    'safer': ('safer', {}),
+    'sac': ('safer', {}),
+    'prior_explore': ('safer', {}),
+    'safer_unbounded': ('safer', {}),
+    'parrot': ('parrot', {
+        'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
+        'train_prior.window': 1, 'SkillPrior.uses_context': False,
+    }),
+    'context_parrot': ('context_parrot', {
+        'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
+    }),
+    'safer_no_context': ('safer_no_context', {
+        'train_prior.window': 1, 'SkillPrior.uses_context': False,
+    }),
+    'safer_deterministic': ('safer_deterministic', {
+        'train_prior.sample_context': False, 'train_prior.kl_weight': 0.0,
+    }),
+    'parrot_unsafe': ('parrot_unsafe', {
+        'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
+        'train_prior.window': 1, 'SkillPrior.uses_context': False,
+        'train_prior.positives': 'success_any',
+    }),
+}
+
+_SAFER = {
+    'train_prior.protocol': 'seen',
+    'train_prior.positives': 'safe_success',
+    'train_prior.safe_runs': 24,
+    'train_prior.unsafe_runs': 24,
+    'train_prior.run_length': 16,
+    'train_prior.window': 16,
+    'train_prior.optimizer': 'adam',
+    'train_prior.learning_rate': 1e-3,
+    'train_prior.unsafe_weight': 0.1,
+    'train_prior.kl_weight': 1.0,
+    'train_prior.sample_context': True,
+    'train_prior.unsafe_floor': -20.0,
+    'SkillPrior.uses_context': True,
+    'SkillPrior.context_dim': 8,
+    'image_encoder.filters': (16, 32, 64),
+    'image_encoder.embedding_dim': 128,
+    'TransformerPosterior.num_layers': 1,
+    'ConditionalRealNVP.num_couplings': 4,
+    'ConditionalRealNVP.hidden': (128, 128),
+}
+
+_SMALL = (
+    'train_prior.num_steps = 2', 'train_prior.safe_runs = 2',
+    'train_prior.run_length = 3', 'image_encoder.filters = (4,)',
+    'ConditionalRealNVP.num_couplings = 2', 'ConditionalRealNVP.hidden = (8,)',
+)
+
+
+@pytest.fixture(autouse=True)
+def clean():
+  yield
+  gin.clear_config()
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+  root = str(tmp_path_factory.mktemp('data'))
+  synthetic.write(root, synthetic.IMAGE)
+  return layout.data_dir(root)
+
+
+def test_every_method_is_tested():
+  shipped = [
+      os.path.basename(name)[:-len('.gin')] for name in config.shipped()
+      if os.path.dirname(name) == 'methods'
+  ]
+  assert sorted(shipped) == sorted(_METHODS)
+
+
+@pytest.mark.parametrize('method', _METHODS)
+def test_shipped_values(method):
+  config.parse([f'methods/{method}.gin'], [])
+  prior, changes = _METHODS[method]
+  assert gin.query_parameter('%METHOD') == method
+  assert gin.query_parameter('%PRIOR') == prior
+  for name, expected in {**_SAFER, **changes}.items():
+    assert gin.query_parameter(name) == expected, name
+
+
+@pytest.mark.parametrize(
+    'method', [m for m, (prior, _) in _METHODS.items() if m == prior]
+)
+def test_each_methods_prior_trains(method, data, tmp_path):
+  os.symlink(data, tmp_path / layout.DATA_DIR)
+  config.parse([f'methods/{method}.gin'], _SMALL)
+  path = training.train_prior(str(tmp_path))
+  loaded = export.load_prior(path, prior=method)
+  assert loaded.spec.uses_context == gin.query_parameter(
+      'SkillPrior.uses_context'
+  )
+  observation = np.zeros([1, *synthetic.IMAGE.observation_shape], np.uint8)
+  embedding = loaded.embed(observation)
+  for name in ('decode', 'encode'):
+    value = getattr(loaded, name)(
+        np.zeros([1, synthetic.ACTION_SIZE], 'f'), embedding,
+        np.zeros([1, loaded.spec.context_dim], 'f'),
+    )
+    assert np.isfinite(value).all()
