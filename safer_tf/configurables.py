@@ -9,5 +9,9 @@ from safer_tf.data import collect  # noqa: F401
 from safer_tf.evaluation import calibrate  # noqa: F401
 from safer_tf.evaluation import evaluate  # noqa: F401
 from safer_tf.evaluation import report  # noqa: F401
+from safer_tf.experiments import matrix  # noqa: F401
+from safer_tf.experiments import reproduce  # noqa: F401
 from safer_tf.prior import training  # noqa: F401
-from safer_tf.rl import agent, networks, train_agent  # noqa: F401
+from safer_tf.rl import agent  # noqa: F401
+from safer_tf.rl import networks  # noqa: F401
+from safer_tf.rl import train_agent  # noqa: F401

@@ -1,0 +1,79 @@
+"""Runs cells on the machines of a Ray cluster that share a file system."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Sequence
+
+from safer_tf.common import errors
+from safer_tf.experiments import cells
+from safer_tf.experiments import process
+
+# A node that dies takes its cells with it; they start again elsewhere, and go
+# on from their checkpoints.
+_MAX_RETRIES = 5
+
+
+class RayPool:
+  """One CPU of the cluster a cell; the run directory must be seen by all."""
+
+  def __init__(
+      self, log_dir: str, address: str | None = None,
+      workers: int | None = None,
+  ):
+    """Connects to a cluster.
+
+    Args:
+      log_dir: directory of the cells' logs, on the shared file system.
+      address: of the cluster; starts one on this machine if None.
+      workers: cells at a time; one for each CPU of the cluster if None.
+
+    Raises:
+      UserError: Ray is not installed or the cluster cannot be reached.
+    """
+    try:
+      import ray  # pylint: disable=g-import-not-at-top
+    except ImportError as error:
+      raise errors.UserError(
+          '--executor=ray needs Ray, which is not installed: pip install '
+          '"safer_tf[cluster]".'
+      ) from error
+    self._ray = ray
+    try:
+      ray.init(
+          address=address, ignore_reinit_error=True, log_to_driver=False,
+          logging_level='ERROR',
+      )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+      raise errors.UserError(
+          f'No Ray cluster was reached at {address}: {error}. Start one with '
+          '`ray start --head`, and give its --address.'
+      ) from error
+    self._log_dir = os.path.abspath(log_dir)
+    self.workers = workers or max(1, int(ray.cluster_resources()['CPU']))
+    self._run = ray.remote(num_cpus=1, max_retries=_MAX_RETRIES)(_run)
+
+  def start(self, cell: cells.Cell) -> Any:
+    """See `executor.Pool`."""
+    return self._run.remote(cell, self._log_dir)
+
+  def done(self, handles: Sequence[Any], timeout: float) -> dict[Any, str]:
+    """See `executor.Pool`."""
+    ended, _ = self._ray.wait(list(handles), num_returns=1, timeout=timeout)
+    return {handle: self._error(handle) for handle in ended}
+
+  def stop(self) -> None:
+    """See `executor.Pool`."""
+    self._ray.shutdown()
+
+  def _error(self, handle: Any) -> str:
+    try:
+      code = self._ray.get(handle)
+    except self._ray.exceptions.RayError as error:
+      return f'Ray gave up: {str(error).splitlines()[0]}'
+    return '' if code == 0 else f'exit code {code}'
+
+
+def _run(cell: cells.Cell, log_dir: str) -> int:
+  """Runs a cell on the node that Ray chose, its process with this worker's."""
+  return process.run_cell(cell, log_dir, threads=1)

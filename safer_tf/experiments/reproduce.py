@@ -1,0 +1,120 @@
+"""Runs the paper's matrix, or any part of it, and reports."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Sequence
+
+import gin
+
+from safer_tf.common import errors
+from safer_tf.common import layout
+from safer_tf.evaluation import report
+from safer_tf.experiments import cells
+from safer_tf.experiments import executor as executor_lib
+from safer_tf.experiments import matrix as matrix_lib
+
+EXECUTORS = ('local', 'ray')
+
+
+@gin.configurable(
+    denylist=['root_dir', 'seed', 'gin_files', 'bindings', 'address']
+)
+def reproduce(
+    root_dir: str,
+    seed: int = 0,
+    gin_files: Sequence[str] = (),
+    bindings: Sequence[str] = (),
+    only: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seeds: Sequence[str] = (),
+    executor: str = 'local',
+    address: str | None = None,
+    workers: int | None = None,
+) -> str:
+  """Carries out what is not finished of the matrix; then makes the report.
+
+  Args:
+    root_dir: run directory.
+    seed: of the data and the priors; agents have seeds of their own.
+    gin_files: those this was configured with, handed on to every cell.
+    bindings: likewise.
+    only: parts of the matrix; all that `Matrix` names if empty.
+    tasks: only these tasks, by number or name.
+    methods: only these methods.
+    seeds: of the agents, instead of the config's.
+    executor: `local` (worker processes) or `ray`.
+    address: of a Ray cluster; this machine's own if None.
+    workers: cells at a time; one for each core if None.
+
+  Returns:
+    Path of the report.
+
+  Raises:
+    UserError: some cells failed; all others were carried out.
+  """
+  matrix = matrix_lib.Matrix().narrowed(only, tasks, methods, seeds)
+  root_dir = os.path.abspath(root_dir)
+  todo = matrix_lib.Builder(
+      root_dir, seed, gin_files, bindings, _sizes()
+  ).build(matrix)
+  if not todo:
+    raise errors.UserError(
+        'Nothing of the matrix is left by --only, --tasks and --methods: '
+        'parts '
+        f'{", ".join(matrix.parts)}, methods {", ".join(matrix.methods)}.'
+    )
+  log_dir = os.path.join(root_dir, layout.LOGS_DIR)
+  outcome = executor_lib.execute(
+      todo, _pool(executor, address, log_dir, workers), log_dir
+  )
+  path = report.make_report(root_dir)
+  print(f'\n{report.printed_table(root_dir)}\n\nReport: {path}', flush=True)
+  _check_all_finished(todo, outcome, log_dir)
+  return path
+
+
+def _pool(
+    executor: str, address: str | None, log_dir: str, workers: int | None
+) -> executor_lib.Pool:
+  if executor == 'local':
+    return executor_lib.LocalPool(log_dir, workers)
+  if executor == 'ray':
+    from safer_tf.experiments import ray_pool
+
+    return ray_pool.RayPool(log_dir, address, workers)
+  raise errors.UserError(
+      f'--executor={executor}: expected {" or ".join(EXECUTORS)}.'
+  )
+
+
+def _sizes() -> matrix_lib.Sizes:
+  return matrix_lib.Sizes(
+      _value('collect_data.num_steps', 100_000),
+      _value('train_prior.num_steps', 5_000),
+      _value('train_agent.num_steps', 50_000),
+      _value('evaluate.num_episodes', 100),
+      _value('calibrate.num_steps', 5_000),
+  )
+
+
+def _value(name: str, default: Any) -> Any:
+  """A gin value, or what stands for it where it is not set."""
+  try:
+    return gin.query_parameter(name)
+  except ValueError:
+    return default
+
+
+def _check_all_finished(
+    todo: Sequence[cells.Cell], outcome: dict[str, str], log_dir: str
+) -> None:
+  failed = [c.name for c in todo if outcome[c.name] == executor_lib.FAILED]
+  blocked = [c.name for c in todo if outcome[c.name] == executor_lib.BLOCKED]
+  if failed:
+    raise errors.UserError(
+        f'{len(failed)} of {len(todo)} cells failed ({", ".join(failed[:5])}) '
+        f'and {len(blocked)} that need them were left out; see the logs in '
+        f'{log_dir}, then run the same command again: what is finished stays.'
+    )

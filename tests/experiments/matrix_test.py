@@ -1,0 +1,135 @@
+"""Which cells a matrix has, in which order, and what each needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import pytest
+
+import envs
+from safer_tf.common import config
+from safer_tf.common import errors
+from safer_tf.experiments import cells
+from safer_tf.experiments import matrix
+
+_SIZES = matrix.Sizes(1000, 10, 10, 2, 10)
+
+
+def _build(**kwargs):
+  builder = matrix.Builder('/runs/a', 7, ['experiments/x.gin'], [], _SIZES)
+  return builder.build(matrix.Matrix(**kwargs))
+
+
+def test_cells_are_unique_and_come_after_what_they_need():
+  found = _build()
+  names = [cell.name for cell in found]
+  assert len(set(names)) == len(names)
+  assert len({cell.finished_file for cell in found}) == len(names)
+  for i, cell in enumerate(found):
+    assert set(cell.needs) <= set(names[:i]), cell.name
+
+
+def test_safer_and_parrot_come_first_with_one_seed():
+  names = [
+      cell.name for cell in _build() if cell.name.startswith('agent/')
+  ]
+  assert names[:12] == [
+      f'agent/seen/{task}/{method}/default/seed0'
+      for method in ('safer', 'parrot') for task in envs.EVALUATION
+  ]
+
+
+def test_the_quickstart_is_three_agents_and_two_priors():
+  found = _build(
+      parts=('table1',), tasks=(1,), methods=('sac', 'parrot', 'safer'),
+      seeds=(0,), own_range=None,
+  )
+  assert sorted(cell.name.split('/')[0] for cell in found) == sorted(
+      ['data'] + ['prior'] * 2 + ['assurance'] + ['agent'] * 3
+      + ['evaluate'] * 3
+  )
+  by_name = {cell.name: cell for cell in found}
+  task = envs.EVALUATION[0]
+  assert by_name[f'agent/seen/{task}/parrot/default/seed0'].needs == (
+      'prior/seen/parrot', 'assurance/seen/safer'
+  )
+  assert by_name[f'agent/seen/{task}/sac/default/seed0'].needs == (
+      'prior/seen/safer',
+  )
+  assert by_name['data'].whole_machine
+
+
+def test_a_cells_command_line_is_its_method_then_the_experiment():
+  agent = next(
+      cell for cell in _build() if cell.name.startswith('agent/held_out')
+  )
+  task = envs.EVALUATION[0]
+  assert agent.command[1:] == [
+      '-m', 'safer_tf.bin.train_agent', '--root_dir=/runs/a', '--seed=0',
+      '--gin_file=methods/safer.gin', '--gin_file=experiments/x.gin',
+      f"--gin_bindings=train_agent.task = '{task}'",
+      "--gin_bindings=train_agent.protocol = 'held_out'",
+      "--gin_bindings=train_agent.variant = 'default'",
+  ]
+  assert agent.finished_file.endswith(
+      f'agents/held_out/{task}/safer/default/seed0/stage.json'
+  )
+
+
+def test_methods_without_learning_are_only_evaluated():
+  names = [
+      cell.name for cell in _build(methods=('safer_prior_zero',))
+      if 'safer_prior_zero' in cell.name
+  ]
+  assert names and all(name.startswith('evaluate/') for name in names)
+
+
+def test_flags_narrow_the_matrix():
+  everything = matrix.Matrix()
+  part = everything.narrowed(['table1'], ['2'], ['safer'], ['4'])
+  assert part.tasks == (2,) and part.methods == ('safer',)
+  assert part.seeds == (4,) and part.parts == ('table1',)
+  by_name = everything.narrowed([], [envs.EVALUATION[1]], [], [])
+  assert by_name.tasks == (2,)
+  assert by_name.methods == tuple(everything.methods)
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ((['tabel1'], [], [], []), 'tabel1'),
+    (([], ['7'], [], []), "Task '7'"),
+    (([], [], ['saver'], []), 'saver'),
+    (([], [], [], ['one']), '--seeds names one'),
+])
+def test_what_is_unknown_is_refused(arguments, message):
+  with pytest.raises(errors.UserError, match=message):
+    matrix.Matrix().narrowed(*arguments)
+
+
+def test_needs_name_the_priors_that_the_gin_files_name():
+  for method, parts in matrix.METHODS.items():
+    if method in matrix.style.NO_LEARNING:
+      continue
+    values = _values(
+        os.path.join(config.config_dir(), f'methods/{method}.gin')
+    )
+    assert values['METHOD'] == f"'{method}'"
+    assert values['PRIOR'] == f"'{parts.prior}'"
+    # A prior is trained by the file of the method it is named after.
+    assert matrix.METHODS[parts.prior].prior == parts.prior
+
+
+def _values(path):
+  with open(path, encoding='utf-8') as file:
+    lines = [line.split('#')[0] for line in file if '=' in line]
+  return {
+      key.strip(): value.strip()
+      for key, value in (line.split('=', 1) for line in lines)
+  }
+
+
+def test_a_cell_is_finished_when_its_file_is_there(tmp_path):
+  cell = cells.Cell('a', 'b', (), str(tmp_path / 'file'))
+  assert not cell.finished
+  (tmp_path / 'file').touch()
+  assert dataclasses.replace(cell).finished
