@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import itertools
-from typing import Callable, Iterator, NamedTuple, Sequence, TypeVar
+from typing import Callable, Generator, Iterator, NamedTuple, Sequence, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -141,7 +141,7 @@ class RunSampler:
 
 def training_batches(
     sampler: RunSampler, first_step: int = 0, depth: int = 4
-) -> Iterator[RunBatch]:
+) -> Generator[RunBatch, None, None]:
   """Endless batches of tensors, made ahead in the background.
 
   Args:
@@ -237,7 +237,7 @@ def _to_tensors(batch):
 
 def prefetched(
     make: Callable[[int], _T], items, depth: int = 4
-) -> Iterator[_T]:
+) -> Generator[_T, None, None]:
   """Maps a function over items in a background thread, a few ahead.
 
   Args:

@@ -27,7 +27,7 @@ class Journal:
       step: steps done; what an interrupted run recorded beyond is dropped.
     """
     self._path = os.path.join(directory, layout.HISTORY)
-    self._rows = [
+    self._rows: list[dict[str, Any]] = [
         row for row in _read_rows(self._path) if int(row['step']) <= step
     ]
     self._writer = tf.summary.create_file_writer(

@@ -58,9 +58,12 @@ def measurer(
       flat = valid.reshape(-1)
       success = np.broadcast_to(batch.success.numpy()[:, None], valid.shape)
       episode = np.broadcast_to(batch.episode.numpy()[:, None], valid.shape)
+      log_prob, abs_max_latent, kl = (
+          value.numpy()[flat] for value in compiled(batch)
+      )
       parts.append(Likelihoods(
-          *(value.numpy()[flat] for value in compiled(batch)),
-          batch.unsafe.numpy()[valid], success[valid], episode[valid],
+          log_prob, abs_max_latent, kl, batch.unsafe.numpy()[valid],
+          success[valid], episode[valid],
       ))
     return Likelihoods(*(np.concatenate(column) for column in zip(*parts)))
 
