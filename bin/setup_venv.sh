@@ -55,9 +55,9 @@ find_python() {
       "and Ubuntu: apt install python3-venv, or python3.11-venv) and run" \
       'this command again.' >&2
   else
-    echo "error: no usable Python 3.11, 3.10 or 3.9 was found${PYTHON:+ at" \
-      "$PYTHON}; install Python 3.11 with its venv module, or name one:" \
-      'make setup PYTHON=/path/to/python3.11.' >&2
+    echo "error: no usable Python 3.11, 3.10 or 3.9 was found in" \
+      "${PYTHON:-PATH or pyenv}; install Python 3.11 with its venv module, or" \
+      'name one: make setup PYTHON=/path/to/python3.11.' >&2
   fi
   return 1
 }

@@ -92,7 +92,7 @@ def index_shard(path: str, spec: schema.EpisodeSpec) -> Index:
         f'Shard {path} holds no episode; delete that file and collect again '
         'with the same config.'
     )
-  columns = {
+  columns: dict[str, Any] = {
       name: np.array(values, dtype) for (name, dtype), values
       in zip(_PER_EPISODE.items(), zip(*rows))
   }

@@ -10,7 +10,15 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import itertools
-from typing import Callable, Generator, Iterator, NamedTuple, Sequence, TypeVar
+from typing import (
+  Any,
+  Callable,
+  Generator,
+  Iterable,
+  NamedTuple,
+  Sequence,
+  TypeVar,
+)
 
 import numpy as np
 import tensorflow as tf
@@ -182,7 +190,7 @@ class SweepBatch(NamedTuple):
 def sweep(
     store: store_lib.EpisodeStore, split: str, batch_size: int = 32,
     max_episodes: int | None = None,
-) -> Iterator[SweepBatch]:
+) -> Generator[SweepBatch, None, None]:
   """Every episode of a split once, in order, in batches of one shape.
 
   Args:
@@ -236,7 +244,7 @@ def _to_tensors(batch):
 
 
 def prefetched(
-    make: Callable[[int], _T], items, depth: int = 4
+    make: Callable[[Any], _T], items: Iterable, depth: int = 4
 ) -> Generator[_T, None, None]:
   """Maps a function over items in a background thread, a few ahead.
 
