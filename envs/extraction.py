@@ -15,6 +15,7 @@ from tf_agents.trajectories import time_step as ts
 
 from envs import errors
 from envs import kinematics
+from envs import rotations
 from envs import scene
 from envs import tasks
 
@@ -146,7 +147,7 @@ class ExtractionEnv(py_environment.PyEnvironment):
         scene.WALL + self.task.rest_height + _GAP,
     )
     _, orientation = pybullet.multiplyTransforms(
-        (0, 0, 0), scene.yaw_quaternion(yaw),
+        (0, 0, 0), rotations.yaw_quaternion(yaw),
         (0, 0, 0), self.task.rest_orientation,
     )
     spread = np.asarray(_START_SPREAD) * draw(-1, 1, 3)

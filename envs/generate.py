@@ -11,12 +11,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
-import os
 from typing import Any
 
 import numpy as np
 import pybullet
 
+from envs import meshes
+from envs import rotations
 from envs import scene
 from envs import tasks
 
@@ -90,7 +91,7 @@ def _draw(
     name: str, object_id: str, generator: Any, difficulty: Difficulty, color
 ) -> tasks.Task | None:
   """A task for one object, or None if the gripper could not take it."""
-  vertices, _ = scene.mesh(object_id, _UNIT)
+  vertices, _ = meshes.mesh(object_id, _UNIT)
   if not np.isfinite(vertices).all():
     return None
   start = _random_face_down(generator)
@@ -100,7 +101,7 @@ def _draw(
   rotated = vertices @ _matrix(pose).T
   yaw = _narrowest_yaw(rotated[:, :2])
   _, orientation = pybullet.multiplyTransforms(
-      (0, 0, 0), scene.yaw_quaternion(yaw), (0, 0, 0), pose
+      (0, 0, 0), rotations.yaw_quaternion(yaw), (0, 0, 0), pose
   )
   extent = np.ptp(vertices @ _matrix(orientation).T, axis=0)
   factor = generator.uniform(*difficulty.narrow) / extent[1]
@@ -140,7 +141,7 @@ def _rest(object_id: str, orientation) -> tuple | None:
         pybullet.GEOM_PLANE, physicsClientId=client
     )
     pybullet.createMultiBody(0, plane, physicsClientId=client)
-    hull = scene.hull_vertices(object_id, _UNIT)
+    hull = meshes.hull_vertices(object_id, _UNIT)
     shape = pybullet.createCollisionShape(
         pybullet.GEOM_MESH, vertices=hull.tolist(), physicsClientId=client
     )

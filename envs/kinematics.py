@@ -3,8 +3,8 @@
 The tool point lies between the finger tips. Its pose is (x, y, z, pitch, yaw):
 metres from the arm's base, `pitch` the angle of the tool below the horizontal
 (pi/2 points straight down) and `yaw` the direction of the finger axis in the
-plane across the tool, measured as if the waist stood at zero, so that a pointing-
-down hand keeps its fingers' heading when it moves sideways.
+plane across the tool, measured as if the waist stood at zero, so that a hand
+pointing down keeps its fingers' heading when it moves sideways.
 
 Reference: two links in the vertical plane of the waist, e.g. Craig,
 Introduction to Robotics, section 4.4.

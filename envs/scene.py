@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pybullet
-import pybullet_data
-from scipy import spatial
 
 from envs import kinematics
+from envs import meshes
 from envs import tasks
 
 _ARM_URDF = os.path.join(os.path.dirname(__file__), 'assets', 'arm.urdf')
@@ -72,7 +71,7 @@ class Scene:
     """
     self.task = task
     self._client = pybullet.connect(pybullet.DIRECT)
-    self._hull = hull_vertices(task.object_id, task.scale)
+    self._hull = meshes.hull_vertices(task.object_id, task.scale)
     self._images: dict[tuple[int, int], tuple] = {}
     self._build()
     self._initial = self._call('saveState')()
@@ -122,8 +121,8 @@ class Scene:
     )
 
   def _add_object(self) -> int:
-    vertices, faces = mesh(self.task.object_id, self.task.scale)
-    corners, normals = _flat_shaded(vertices, faces)
+    vertices, faces = meshes.mesh(self.task.object_id, self.task.scale)
+    corners, normals = meshes.flat_shaded(vertices, faces)
     collision = self._call('createCollisionShape')(
         pybullet.GEOM_MESH, vertices=self._hull.tolist()
     )
@@ -322,74 +321,3 @@ def container_boxes(task: tasks.Task):
         (half_length, half_wall, half_height),
     ))
   return walls
-
-
-def mesh_path(object_id: str) -> str:
-  """Path of an object's mesh among `pybullet_data`'s random objects."""
-  return os.path.join(
-      pybullet_data.getDataPath(), 'random_urdfs', object_id,
-      f'{object_id}.obj',
-  )
-
-
-@functools.lru_cache(maxsize=64)
-def mesh(object_id: str, scale: float) -> tuple[np.ndarray, np.ndarray]:
-  """An object's triangles, scaled.
-
-  Args:
-    object_id: three digits.
-    scale: metres per unit of the mesh file.
-
-  Returns:
-    [N, 3] vertices in metres about the bounding box's centre, and int [M, 3]
-    the vertices of each triangle.
-  """
-  rows, faces = [], []
-  with open(mesh_path(object_id), encoding='utf-8') as file:
-    for line in file:
-      if line.startswith('v '):
-        rows.append([float(number) for number in line.split()[1:4]])
-      elif line.startswith('f '):
-        faces.append([
-            int(corner.split('/')[0]) - 1 for corner in line.split()[1:4]
-        ])
-  vertices = np.asarray(rows) * scale
-  center = (vertices.max(0) + vertices.min(0)) / 2
-  return vertices - center, np.asarray(faces)
-
-
-def _flat_shaded(vertices, faces):
-  """Corners [3 M, 3] of all triangles, and a normal for each."""
-  corners = vertices[faces]
-  normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-  normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
-  return corners.reshape(-1, 3), np.repeat(normals, 3, axis=0)
-
-
-@functools.lru_cache(maxsize=64)
-def hull_vertices(object_id: str, scale: float) -> np.ndarray:
-  """[M, 3] vertices of an object's convex hull about its centre, metres."""
-  vertices, _ = mesh(object_id, scale)
-  return vertices[spatial.ConvexHull(vertices).vertices]
-
-
-def yaw_quaternion(yaw: float) -> tuple[float, float, float, float]:
-  """Quaternion of a turn about the vertical, radians."""
-  return (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
-
-
-def turned(orientation, rest) -> float:
-  """Turn about the vertical that brings a rest orientation to another.
-
-  Args:
-    orientation: [4] quaternion.
-    rest: [4] quaternion.
-
-  Returns:
-    Radians in (-pi, pi].
-  """
-  _, inverse = pybullet.invertTransform((0, 0, 0), rest)
-  _, change = pybullet.multiplyTransforms(
-      (0, 0, 0), orientation, (0, 0, 0), inverse
-  )
-  return 2 * math.atan2(change[2], change[3])

@@ -1,8 +1,8 @@
 """The scripted policy that collects offline data.
 
-After PARROT's (Singh et al., 2021): it seeks the object by proportional control,
-does not descend while it is off to the side, closes near the grasp and lifts.
-It reads the simulator's state, which no learner sees.
+After PARROT's (Singh et al., 2021): it seeks the object by proportional
+control, does not descend while it is off to the side, closes near the grasp and
+lifts. It reads the simulator's state, which no learner sees.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from envs import extraction
+from envs import rotations
 from envs import scene
 
-# Standard deviation of the actuation noise of an episode of the offline data, as
-# a share of the action range. No level is so small that its actions would form
-# a spike in the density, nor so large that |z| alone would tell it apart.
+# Standard deviation of the actuation noise of an episode of the offline data,
+# as a share of the action range. No level is so small that its actions would
+# form a spike in the density, nor so large that |z| alone would tell it apart.
 NOISE_LEVELS = (0.3, 0.5, 0.7)
 
 _GAIN = 0.9
@@ -85,9 +86,10 @@ class ScriptedPolicy:
     tool = np.asarray(world.tool_pose())
     position, orientation = world.object_state()
     floor, rim = scene.WALL, scene.WALL + task.height
+    heading = rotations.turned(orientation, task.rest_orientation)
     target = np.array([
         position[0], position[1], 0.0, extraction.POINTING_DOWN,
-        np.clip(scene.turned(orientation, task.rest_orientation), -0.5, 0.5),
+        np.clip(heading, -0.5, 0.5),
     ])
     error = target - tool
     aside = float(np.hypot(error[0], error[1]))
