@@ -12,9 +12,6 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
-from tf_agents.policies import greedy_policy
-from tf_agents.policies import tf_policy
-from tf_agents.trajectories import policy_step
 
 from safer_tf.rl import agent as sac
 from safer_tf.rl import latent_env
@@ -113,38 +110,3 @@ def latent_distribution(
   else:
     single = tfp.distributions.TruncatedNormal(zeros, ones, -bound, bound)
   return tfp.distributions.Independent(single, 1)
-
-
-class PriorPolicy(tf_policy.TFPolicy):
-  """The prior without learning: latents of N(0, I) truncated to the spec."""
-
-  def _variables(self):
-    return ()
-
-  def _distribution(self, time_step, policy_state):
-    spec = self.action_spec
-    single = latent_distribution(
-        spec.shape[0], float(np.max(spec.maximum))
-    )
-    batch = tf.shape(time_step.step_type)
-    return policy_step.PolicyStep(
-        tfp.distributions.BatchBroadcast(single, batch), policy_state
-    )
-
-
-def prior_random(time_step_spec: Any, action_spec: Any) -> tf_policy.TFPolicy:
-  """Policy of `safer_prior_random`.
-
-  Args:
-    time_step_spec: tensor specs of a time step.
-    action_spec: bounded tensor spec of the latent [A].
-
-  Returns:
-    A policy of random latents inside the spec.
-  """
-  return PriorPolicy(time_step_spec, action_spec)
-
-
-def prior_zero(time_step_spec: Any, action_spec: Any) -> tf_policy.TFPolicy:
-  """Policy of `safer_prior_zero`: z = 0, the mode of `prior_random`."""
-  return greedy_policy.GreedyPolicy(prior_random(time_step_spec, action_spec))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -15,6 +16,7 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import common
 
+import envs
 from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -40,10 +42,10 @@ _FRAMES_SHOWN = 5
 _NEVER = 10**9
 
 
-@gin.configurable
+@gin.configurable(denylist=['root_dir', 'seed'])
 def train_agent(
     root_dir: str,
-    seed: int,
+    seed: int = 0,
     task: str = gin.REQUIRED,
     method: str = gin.REQUIRED,
     num_steps: int = gin.REQUIRED,
@@ -60,7 +62,7 @@ def train_agent(
     batch_size: int = 128,
     initial_steps: int = 500,
     checkpoint_steps: int = 5_000,
-    load_task: Optional[Callable[[str], py_environment.PyEnvironment]] = None,
+    make_env: Callable[[str], py_environment.PyEnvironment] = envs.load_task,
 ) -> str:
   """Trains an agent, or goes on with it, and writes its `result.json`.
 
@@ -94,7 +96,7 @@ def train_agent(
     initial_steps: environment steps before the first update.
     checkpoint_steps: environment steps from one checkpoint to the next; it is
       taken when the episode ends.
-    load_task: makes the task's environment; None for `envs.load_task`.
+    make_env: makes the environment of a task's name.
 
   Returns:
     The agent's directory.
@@ -102,14 +104,13 @@ def train_agent(
   Raises:
     UserError: an input is missing or does not fit.
   """
+  settings = {
+      **locals(), 'make_env': f'{make_env.__module__}.{make_env.__qualname__}'
+  }
   directory = layout.agent_dir(
       root_dir, protocol, task, method, variant, seed
   )
-  if os.path.exists(os.path.join(directory, layout.STAGE)):
-    print(f'{directory} is finished; nothing to do.')
-    return directory
   _check_choices(action_space, encoder, prior_probability, prior)
-  env = _load(task, load_task)
   loaded, bound = None, None
   inputs = {}
   if action_space == 'latent' or encoder == 'prior' or prior_probability > 0:
@@ -123,9 +124,15 @@ def train_agent(
     )
     if latent_bound == bounds.ASSURANCE:
       inputs['assurance'] = os.path.join(path, layout.ASSURANCE)
+  identity = _identity(settings, inputs)
+  if _is_finished(directory, identity):
+    print(f'{directory} is finished with these settings; nothing to do.')
+    return directory
   env = latent_env.wrap(
-      env, loaded, bound if action_space == 'latent' else None, encoder
+      _checked(make_env(task), task), loaded,
+      bound if action_space == 'latent' else None, encoder,
   )
+  files.write_json(os.path.join(directory, layout.SETTINGS), identity)
   cell = _Cell(directory, env, seed, num_steps, batch_size)
   cell.collect_with(initial_steps, prior_probability, bound)
   cell.run(checkpoint_steps)
@@ -335,14 +342,44 @@ def _check_choices(
     )
 
 
-def _load(
-    task: str, load_task: Optional[Callable[[str], Any]]
-) -> py_environment.PyEnvironment:
-  if load_task is None:
-    import envs  # pylint: disable=g-import-not-at-top
+def _identity(
+    settings: dict[str, Any], inputs: dict[str, str]
+) -> dict[str, Any]:
+  """What makes two cells the same: settings, agent and inputs."""
+  identity = {
+      name: value for name, value in settings.items()
+      if name not in ('root_dir', 'checkpoint_steps')
+  }
+  for name in ('make_agent', 'ImageEncoder'):
+    identity[name] = gin.get_bindings(name)
+  identity.update({name: files.sha256(path) for name, path in inputs.items()})
+  return json.loads(json.dumps(identity))
 
-    load_task = envs.load_task
-  env = load_task(task)
+
+def _is_finished(directory: str, identity: dict[str, Any]) -> bool:
+  """Whether the cell is finished; raises UserError if it is another's."""
+  path = os.path.join(directory, layout.SETTINGS)
+  if not os.path.exists(path):
+    return False
+  found = files.read_json(path, 'the settings of an agent')
+  if found != identity:
+    different = [
+        f'{name} was {found.get(name)!r}, is now {identity.get(name)!r}'
+        for name in sorted({*found, *identity})
+        if found.get(name) != identity.get(name)
+    ]
+    raise errors.UserError(
+        f'{directory} holds an agent of other settings: '
+        f'{"; ".join(different)}. Choose another train_agent.variant or '
+        '--root_dir, or delete that directory to train anew.'
+    )
+  return os.path.exists(os.path.join(directory, layout.STAGE))
+
+
+def _checked(
+    env: py_environment.PyEnvironment, task: str
+) -> py_environment.PyEnvironment:
+  """The environment, if it tells what is counted."""
   env.reset()
   info = env.get_info()
   if not {'unsafe', 'success'} <= set(info):

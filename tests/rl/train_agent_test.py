@@ -50,10 +50,10 @@ def _root(tmp_path, prior_dir):
   return str(tmp_path)
 
 
-def _train(root, load_task=lambda name: fakes.ReachEnv(), **changes):
+def _train(root, make_env=lambda name: fakes.ReachEnv(), **changes):
   arguments = dict(
       _SMALL, task='reach', method='safer', prior='safer', latent_bound=0.9,
-      load_task=load_task, seed=4,
+      make_env=make_env, seed=4,
   )
   arguments.update(changes)
   return train_agent.train_agent(root, **arguments)
@@ -167,8 +167,13 @@ def test_counts_every_step_and_writes_all_files(root, prior_dir):
       'loss/critic', 'sac/alpha', 'sac/entropy', 'gin',
   } <= tags
   again = _CountingEnv()
-  assert _train(root, lambda name: again) == directory  # Finished: skipped.
+  # Finished: skipped.
+  assert directory == _train(
+      root, lambda name: again, assurance_mode='paper'
+  )
   assert again.actions == 0
+  with pytest.raises(errors.UserError, match='batch_size was 16, is now 8'):
+    _train(root, lambda name: again, batch_size=8, assurance_mode='paper')
   _check_policies(os.path.join(directory, layout.POLICIES_DIR), prior_dir)
 
 
@@ -193,7 +198,7 @@ def _check_policies(directory, prior_dir):
     # SAC on the prior's embedding, from pixels of its own, Prior-Explore.
     {'method': 'sac', 'action_space': 'raw'},
     {'method': 'sac', 'action_space': 'raw', 'encoder': 'own', 'prior': None,
-     'load_task': lambda name: fakes.ReachEnv(images=True)},
+     'make_env': lambda name: fakes.ReachEnv(images=True)},
     {'method': 'prior_explore', 'action_space': 'raw',
      'prior_probability': 0.9, 'latent_bound': 'unbounded'},
 ])
@@ -233,7 +238,7 @@ def test_learns_a_trivial_task(root):
     ({'action_space': 'letent'}, 'action_space'),
     ({'encoder': 'pixels'}, 'encoder'),
     ({'prior_probability': 0.9}, 'prior_probability'),
-    ({'load_task': lambda name: fakes.ReachEnv(images=True)}, 'observations'),
+    ({'make_env': lambda name: fakes.ReachEnv(images=True)}, 'observations'),
 ])
 def test_refuses_bad_config_and_leaves_no_result(root, changes, message):
   with pytest.raises(errors.UserError, match=message):
