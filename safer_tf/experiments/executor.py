@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import os
 import subprocess
 import sys
 import threading
+import time
 from typing import Any, Protocol, Sequence
 
 import tqdm
@@ -17,6 +19,9 @@ from safer_tf.experiments import process
 _POLL_SECONDS = 1.0
 _TAIL_LINES = 12
 _STATUS_WIDTH = 100
+_BAR_WIDTH = 24
+# Where there is no terminal.
+_SECONDS_BETWEEN_LINES = 30
 
 FINISHED = 'finished'
 FAILED = 'failed'
@@ -162,7 +167,7 @@ def _is_blocked(cell: cells.Cell, outcome: dict[str, str]) -> bool:
 
 
 class _Display:
-  """One bar over all cells, and a line for each running one."""
+  """How far all cells are: redrawn on a terminal, now and then elsewhere."""
 
   def __init__(
       self, todo: Sequence[cells.Cell], log_dir: str, workers: int
@@ -170,19 +175,14 @@ class _Display:
     self._todo = todo
     self._log_dir = log_dir
     self._best: dict[str, float] = {}
+    self._total = sum(cell.cost for cell in todo)
     self._initial = sum(cell.cost for cell in todo if cell.finished)
-    terminal = sys.stderr.isatty()
-    self._bar = tqdm.tqdm(
-        total=sum(cell.cost for cell in todo), initial=self._initial,
-        desc=f'{len(todo)} cells', smoothing=0, dynamic_ncols=terminal,
-        ascii=not terminal, mininterval=0.5 if terminal else 30,
-        bar_format='{desc} {percentage:3.0f}%|{bar:20}| '
-        '{elapsed} gone, {remaining} left',
-    )
+    self._start = self._said = time.monotonic()
+    # One line for the whole, and one for each cell that may run.
     self._lines = [
-        tqdm.tqdm(total=0, position=i + 1, bar_format='{desc}', leave=False)
-        for i in range(workers)
-    ] if terminal else []
+        tqdm.tqdm(total=0, position=i, bar_format='{desc}', leave=i == 0)
+        for i in range(workers + 1)
+    ] if sys.stderr.isatty() else []
 
   def show(
       self, outcome: dict[str, str], running: Sequence[cells.Cell]
@@ -194,19 +194,35 @@ class _Display:
       now = process.fraction(process.log_path(cell, self._log_dir))
       self._best[cell.name] = max(self._best.get(cell.name, 0), min(now, 0.95))
       done += self._best[cell.name] * cell.cost
-    self._bar.set_description_str(
-        f'{len(outcome)} of {len(self._todo)} cells', refresh=False
-    )
-    self._bar.update(max(0, done - self._bar.n))
-    self._show_lines(running)
+    text = self._summary(len(outcome), done)
+    if self._lines:
+      self._lines[0].set_description_str(text)
+      for line, text in itertools.zip_longest(
+          self._lines[1:], map(self._state, running), fillvalue=''
+      ):
+        line.set_description_str(text)
+    elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
+      self._said = time.monotonic()
+      self._write('\n'.join([text, *map(self._state, running)]))
 
-  def _show_lines(self, running: Sequence[cells.Cell]) -> None:
-    for i, line in enumerate(self._lines):
-      text = ''
-      if i < len(running):
-        last = process.tail(process.log_path(running[i], self._log_dir), 1)
-        text = f'  {running[i].name}: {"".join(last)}'[:_STATUS_WIDTH]
-      line.set_description_str(text)
+  def _summary(self, count: int, done: float) -> str:
+    """E.g. `2 of 10 cells  31% |######      | 1:50 gone, 4:05 left`."""
+    elapsed = time.monotonic() - self._start
+    rate = (done - self._initial) / elapsed if elapsed else 0
+    left = tqdm.tqdm.format_interval((self._total - done) / rate) if (
+        rate
+    ) else '?'
+    share = done / self._total if self._total else 1.0
+    bar = ('#' * int(share * _BAR_WIDTH)).ljust(_BAR_WIDTH)
+    return (
+        f'{count} of {len(self._todo)} cells {share:4.0%} |{bar}| '
+        f'{tqdm.tqdm.format_interval(elapsed)} gone, {left} left'
+    )
+
+  def _state(self, cell: cells.Cell) -> str:
+    """What a running cell printed last."""
+    last = process.tail(process.log_path(cell, self._log_dir), 1)
+    return f'  {cell.name}: {"".join(last)}'[:_STATUS_WIDTH]
 
   def ended(self, cell: cells.Cell, error: str) -> None:
     """Says how a cell ended, and shows the end of its log if it failed."""
@@ -218,8 +234,12 @@ class _Display:
     self._write(f'FAILED {cell.name}: {error}. The end of {path}:{last}')
 
   def _write(self, text: str) -> None:
-    self._bar.write(text, file=sys.stderr)
+    if self._lines:
+      self._lines[0].write(text, file=sys.stderr)
+    else:
+      print(text, file=sys.stderr, flush=True)
 
   def close(self) -> None:
-    for bar in (*self._lines, self._bar):
-      bar.close()
+    """Leaves the terminal as it was."""
+    for line in reversed(self._lines):
+      line.close()

@@ -14,10 +14,12 @@ import time
 from typing import Callable, Iterator
 
 from safer_tf.common import files
+from safer_tf.common import progress
 from safer_tf.experiments import cells
 
 _LOCK_POLL_SECONDS = 0.5
 _TAIL_BYTES = 4096
+_PROGRESS_SECONDS = '2'  # The log is what the overall progress is read from.
 _PR_SET_PDEATHSIG = 1
 # What sizes the thread pools of NumPy, OpenMP and TensorFlow.
 _THREAD_VARIABLES = (
@@ -117,7 +119,10 @@ def _locked_log(path: str) -> Iterator:
 
 
 def _environment(threads: int) -> dict[str, str]:
-  environment = dict(os.environ, PYTHONUNBUFFERED='1', MPLBACKEND='Agg')
+  environment = dict(
+      os.environ, PYTHONUNBUFFERED='1', MPLBACKEND='Agg',
+      **{progress.SECONDS_VARIABLE: _PROGRESS_SECONDS},
+  )
   environment.update({name: str(threads) for name in _THREAD_VARIABLES})
   return environment
 

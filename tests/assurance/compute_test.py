@@ -1,0 +1,173 @@
+"""The bound of a real exported prior on a real dataset, both small."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import envs
+from safer_tf.assurance import bounds
+from safer_tf.assurance import compute
+from safer_tf.assurance import latents as latents_lib
+from safer_tf.common import errors
+from safer_tf.common import layout
+from safer_tf.data import dataset
+from safer_tf.data import schema
+from safer_tf.data import store as store_lib
+from safer_tf.prior import export
+from safer_tf.prior import skill_prior
+
+_SPEC = schema.EpisodeSpec((3,), 'float32', 2)
+_SEEN_TASK = next(t for t in envs.ALL if t not in envs.EVALUATION)
+_TASKS = (_SEEN_TASK, envs.EVALUATION[0])
+
+
+def _episodes(rng, count=120):
+  """Unsafe steps have large actions, and so large latents."""
+  for number in range(count):
+    steps = int(rng.integers(3, 9))
+    unsafe = rng.random(steps) < 0.4
+    scale = np.where(unsafe, 0.9, 0.3)[:, np.newaxis]
+    yield schema.Episode(
+        observation=rng.normal(size=(steps, 3)).astype(np.float32),
+        action=(scale * rng.uniform(-1, 1, (steps, 2))).astype(np.float32),
+        reward=-np.ones(steps, np.float32), unsafe=unsafe,
+        success=bool(rng.random() < 0.7), task=_TASKS[number % 2],
+        noise=0.0, seed=number, index=number,
+    )
+
+
+def _export(root_dir, prior='safer', shape=(3,), protocol='seen', **record):
+  tf.keras.utils.set_random_seed(1)
+  model = skill_prior.SkillPrior(shape, 2, window=4, context_dim=2)
+  path = layout.export_dir(str(root_dir), protocol, prior)
+  export.export_prior(model, path, prior, 'float32', record)
+  return path
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+  root_dir = str(tmp_path_factory.mktemp('run'))
+  dataset.write_dataset(
+      layout.data_dir(root_dir), _SPEC, _episodes(np.random.default_rng(0))
+  )
+  _export(root_dir)
+  _export(root_dir, protocol='held_out')
+  return root_dir
+
+
+@pytest.fixture(scope='module')
+def found(root):
+  loaded = export.load_prior(layout.export_dir(root, 'seen', 'safer'))
+  store = store_lib.EpisodeStore(layout.data_dir(root))
+  return loaded, store, latents_lib.labelled_latents(
+      loaded, store, 'calibration'
+  )
+
+
+def test_latents_equal_a_plain_loop_over_steps(found):
+  loaded, store, latents = found
+  expected, unsafe, numbers = [], [], []
+  for row, number in enumerate(store.split('calibration')):
+    episode = store.read(int(number))
+    embedded = [
+        loaded.embed(tf.constant(o[np.newaxis]))[0].numpy()
+        for o in episode.observation
+    ]
+    for t in range(len(episode)):
+      if not episode.unsafe[t] and not episode.success:
+        continue
+      window = np.zeros((1, 4, len(embedded[0])), np.float32)
+      valid = np.zeros((1, 4), bool)
+      for back in range(min(4, t + 1)):
+        window[0, 3 - back], valid[0, 3 - back] = embedded[t - back], True
+      context, _ = loaded.infer_context(
+          tf.constant(window), tf.constant(valid)
+      )
+      latent = loaded.encode(
+          tf.constant(episode.action[t][np.newaxis]),
+          tf.constant(embedded[t][np.newaxis]), context,
+      )
+      expected.append(np.abs(latent.numpy()).max())
+      unsafe.append(episode.unsafe[t])
+      numbers.append(row)
+  np.testing.assert_allclose(latents.abs_max, expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_array_equal(latents.unsafe, unsafe)
+  np.testing.assert_array_equal(latents.episode, numbers)
+  assert latents.n_episodes == len(store.split('calibration'))
+
+
+def test_the_weight_is_fixed_on_the_training_split(found):
+  _, store, latents = found
+  safe = unsafe = 0
+  for number in store.split('train'):
+    episode = store.read(int(number))
+    unsafe += int(episode.unsafe.sum())
+    safe += int((~episode.unsafe).sum()) if episode.success else 0
+  assert latents.unsafe_weight == pytest.approx(safe / unsafe)
+
+
+def test_assurance_json_holds_the_bound_and_the_table(root, found):
+  _, _, latents = found
+  compute.compute_assurance(root, prior='safer', max_unsafe_fraction=0.3)
+  path = os.path.join(layout.export_dir(root, 'seen', 'safer'), 'assurance.json')
+  with open(path, encoding='utf-8') as file:
+    result = json.load(file)
+  bound = bounds.exact_bound(latents, 0.3)
+  assert result['latent_bound'] == pytest.approx(bound)
+  assert result['in_bound_unsafe_fraction'] <= 0.3
+  assert result['in_bound_unsafe_fraction_natural'] == pytest.approx(
+      bounds.unsafe_fraction(latents, bound, 1.0)
+  )
+  assert len(result['table']) == 3 * 4
+  for row in result['table']:
+    if row['latent_bound'] and row['mode'] != 'certified':
+      assert row['in_bound_unsafe_fraction'] <= row['max_unsafe_fraction']
+  by_mode = {(r['mode'], r['max_unsafe_fraction']): r for r in result['table']}
+  assert by_mode['certified', 0.0]['latent_bound'] == 0
+  assert by_mode['exact', 0.3]['latent_bound'] >= (
+      by_mode['paper', 0.3]['latent_bound']
+  )
+
+
+def test_held_out_wants_the_training_tasks_alone(root):
+  # The dataset holds one evaluation task and lacks most training tasks.
+  with pytest.raises(errors.UserError) as error:
+    compute.compute_assurance(root, prior='safer', protocol='held_out')
+  missing = str(error.value).split('has no episodes of')[1].split(':')[0]
+  assert not any(task in missing for task in (*envs.EVALUATION, _SEEN_TASK))
+
+
+def test_a_bound_that_admits_nothing_is_an_error_with_numbers(
+    root, monkeypatch
+):
+  monkeypatch.setattr(bounds, 'exact_bound', lambda *_: bounds.NOTHING)
+  with pytest.raises(errors.UserError, match='admits nothing.*episodes'):
+    compute.compute_assurance(root, prior='safer')
+
+
+@pytest.mark.parametrize('values, message', [
+    ({'mode': 'exactly'}, 'exactly'),
+    ({'max_unsafe_fraction': 1.5}, '1.5'),
+    ({'mode': 'certified', 'max_unsafe_fraction': 0.0}, 'certifies'),
+    ({'confidence': 0.0}, 'confidence'),
+])
+def test_wrong_values_are_named(root, values, message):
+  with pytest.raises(errors.UserError, match=message):
+    compute.compute_assurance(root, prior='safer', **values)
+
+
+def test_a_prior_of_other_observations_is_refused(root):
+  _export(root, prior='wide', shape=(5,))
+  with pytest.raises(errors.UserError, match=r'\[3\].*|.*\[5\]'):
+    compute.compute_assurance(root, prior='wide')
+
+
+def test_a_prior_of_other_data_is_refused(root):
+  _export(root, prior='stranger', inputs={layout.DATA_INDEX: 'f' * 64})
+  with pytest.raises(errors.UserError, match='other data'):
+    compute.compute_assurance(root, prior='stranger')
