@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from typing import Iterator
 
 import tensorflow as tf
 
@@ -12,6 +14,25 @@ from safer_tf.prior import learner as learner_lib
 
 _LATEST = 'latest'
 _BEST = 'best'
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+  """Tells what TensorFlow raises where it cannot write.
+
+  Args:
+    path: what is written.
+
+  Raises:
+    UserError: the disk is full or the directory cannot be written to.
+  """
+  try:
+    yield
+  except tf.errors.OpError as error:
+    raise errors.UserError(
+        f'Cannot write {path}: {error.message}. Free some disk space or choose '
+        'another --root_dir; what was finished is kept.'
+    ) from error
 
 
 class Checkpoints:
@@ -60,7 +81,9 @@ class Checkpoints:
     if self.latest is None:
       return
     try:
-      self._latest.checkpoint.restore(self.latest).assert_consumed()
+      status = self._latest.checkpoint.restore(self.latest)
+      # The optimizer's own variables follow once it has made them.
+      status.assert_existing_objects_matched()
     except Exception as error:  # TensorFlow's many ways to say damaged.
       raise errors.UserError(
           f'Checkpoint {self.latest} cannot be read ({error}). Delete its '
@@ -69,7 +92,8 @@ class Checkpoints:
 
   def save(self) -> None:
     """Writes a checkpoint to resume from."""
-    self._latest.save(checkpoint_number=int(self._learner.step))
+    with writing(self._latest.directory):
+      self._latest.save(checkpoint_number=int(self._learner.step))
 
   def keep_if_best(self, objective: float) -> bool:
     """Keeps the prior's weights if they are the best so far.
@@ -84,7 +108,8 @@ class Checkpoints:
       return False
     self._best_objective.assign(objective)
     self._best_step.assign(self._learner.step)
-    self._best.save(checkpoint_number=self.best_step)
+    with writing(self._best.directory):
+      self._best.save(checkpoint_number=self.best_step)
     return True
 
   def restore_best(self) -> None:

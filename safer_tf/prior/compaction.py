@@ -16,7 +16,7 @@ from safer_tf.prior import skill_prior
 
 # Counts are rounded up to a multiple of this: convolutions are set up anew for
 # every batch size that they have not met.
-_MULTIPLE = 64
+_MULTIPLE = 32
 
 
 class CompactBatch(NamedTuple):

@@ -47,7 +47,7 @@ class Settings:
 def make_optimizer(
     name: str, learning_rate: float, final_learning_rate: float,
     momentum: float, num_steps: int,
-) -> tf.keras.optimizers.Optimizer:
+) -> tf.keras.optimizers.legacy.Optimizer:
   """An optimizer whose learning rate goes down on a half cosine.
 
   Args:
@@ -71,9 +71,10 @@ def make_optimizer(
   schedule = tf.keras.optimizers.schedules.CosineDecay(
       learning_rate, num_steps, alpha=final_learning_rate / learning_rate
   )
+  # The legacy ones update each variable by one fused operation.
   if name == 'adam':
-    return tf.keras.optimizers.Adam(schedule)
-  return tf.keras.optimizers.SGD(schedule, momentum=momentum)
+    return tf.keras.optimizers.legacy.Adam(schedule)
+  return tf.keras.optimizers.legacy.SGD(schedule, momentum=momentum)
 
 
 class Learner(tf.Module):
@@ -81,7 +82,7 @@ class Learner(tf.Module):
 
   def __init__(
       self, prior: skill_prior.SkillPrior,
-      optimizer: tf.keras.optimizers.Optimizer, settings: Settings,
+      optimizer: tf.keras.optimizers.legacy.Optimizer, settings: Settings,
   ):
     """Builds the learner.
 
@@ -95,7 +96,6 @@ class Learner(tf.Module):
     self.optimizer = optimizer
     self.step = tf.Variable(0, dtype=tf.int64, name='step', trainable=False)
     self._settings = settings
-    optimizer.build(prior.trainable_variables)
 
   def terms(self, batch: pipeline.RunBatch) -> objective.Terms:
     """The objective of a batch of runs.

@@ -9,65 +9,26 @@ import tensorflow as tf
 
 _layers = tf.keras.layers
 
-
-class _Block(tf.Module):
-  """One pre-norm transformer layer: attention, then a feed-forward part."""
-
-  def __init__(
-      self, window: int, width: int, num_heads: int, feedforward: int,
-      name: str,
-  ):
-    super().__init__(name=name)
-    self._attention_norm = _layers.LayerNormalization()
-    self._attention = _layers.MultiHeadAttention(num_heads, width // num_heads)
-    self._feedforward_norm = _layers.LayerNormalization()
-    self._feedforward = tf.keras.Sequential([
-        tf.keras.Input([None, width]),
-        _layers.Dense(feedforward, activation='relu'),
-        _layers.Dense(width),
-    ])
-    self(  # Builds the layers.
-        tf.zeros([1, window, width]), tf.ones([1, window], tf.bool),
-        current_only=True,
-    )
-
-  def __call__(
-      self, tokens: tf.Tensor, valid: tf.Tensor, current_only: bool
-  ) -> tf.Tensor:
-    """Attends from every position, or from the current one alone.
-
-    Args:
-      tokens: [B, W, D] float32.
-      valid: [B, W] bool; other positions are never attended to.
-      current_only: whether only the last position's output is wanted.
-
-    Returns:
-      Tokens [B, W, D], or [B, 1, D] of the current position.
-    """
-    normed = self._attention_norm(tokens)
-    query = normed[:, -1:] if current_only else normed
-    residual = tokens[:, -1:] if current_only else tokens
-    residual += self._attention(
-        query, normed, attention_mask=valid[:, tf.newaxis, :]
-    )
-    return residual + self._feedforward(self._feedforward_norm(residual))
+# Score of a state that does not exist; its attention weight is exactly 0.
+_MASKED = -1e9
 
 
 @gin.configurable
 class TransformerPosterior(tf.Module):
   """q(c | Lambda), a diagonal Gaussian (Section 4.2).
 
-  The window ends with the current state, and positions are counted from that
-  end, so that the current state stands at the same position however short the
-  history. The last layer asks for the current position only: its cost hardly
-  grows with the window.
+  A pre-norm transformer layer, of which only the current state's output is
+  wanted: that state alone asks, all states of its window answer. Positions
+  enter through keys and values (Shaw et al., 2018), not through the states, so
+  that a state's key and value serve all windows it stands in. They are counted
+  from the window's end: the current state stands at the same position however
+  short the history.
   """
 
   def __init__(
       self, window: int, embedding_dim: int, context_dim: int,
-      width: int = 64, num_heads: int = 4, num_layers: int = 1,
-      feedforward: int = 128, min_stddev: float = 0.01,
-      name: str = 'posterior',
+      width: int = 64, num_heads: int = 4, feedforward: int = 128,
+      min_stddev: float = 0.01, name: str = 'posterior',
   ):
     """Builds the posterior.
 
@@ -76,74 +37,94 @@ class TransformerPosterior(tf.Module):
       embedding_dim: E, size of a state's embedding.
       context_dim: C, components of the safety variable.
       width: D, size of a token; a multiple of `num_heads`.
-      num_heads: attention heads.
-      num_layers: transformer layers.
-      feedforward: hidden units of a layer's feed-forward part.
+      num_heads: H, attention heads.
+      feedforward: hidden units of the feed-forward part.
       min_stddev: smallest standard deviation of a component.
       name: name of the module.
     """
     super().__init__(name=name)
+    self._heads = [num_heads, width // num_heads]
     self._min_stddev = min_stddev
     # softplus(0 + this) + min_stddev is 1.
     self._stddev_shift = math.log(math.expm1(1 - min_stddev))
-    self._project = _layers.Dense(width, name='project')
-    self._project.build([None, embedding_dim])
-    with tf.name_scope(self.name):
-      self._positions = tf.Variable(
-          tf.random.normal([window, width], stddev=0.02), name='positions'
-      )
-    self._blocks = [
-        _Block(window, width, num_heads, feedforward, name=f'block_{i}')
-        for i in range(num_layers)
-    ]
+    self._token = _mlp(embedding_dim, [width])
     self._norm = _layers.LayerNormalization()
     self._norm.build([None, width])
+    self._query = _mlp(width, [width])
+    # A key's bias would shift all scores alike and so do nothing.
+    self._key = _mlp(width, [width], use_bias=False)
+    self._value = _mlp(width, [width])
+    with tf.name_scope(self.name):
+      self._key_positions = tf.Variable(
+          tf.random.normal([window, width], stddev=0.02), name='key_positions'
+      )
+      self._value_positions = tf.Variable(
+          tf.random.normal([window, width], stddev=0.02),
+          name='value_positions',
+      )
+    self._attended = _mlp(width, [width])
+    self._feedforward = _mlp(width, [feedforward, width], norm=True)
     # Small at first: the posterior starts near the prior N(0, I).
-    self._head = _layers.Dense(
-        2 * context_dim, name='head',
+    self._head = _mlp(
+        width, [2 * context_dim], norm=True,
         kernel_initializer=tf.keras.initializers.VarianceScaling(0.01),
     )
-    self._head.build([None, width])
 
   def __call__(
-      self, embeddings: tf.Tensor, valid: tf.Tensor
+      self, embeddings: tf.Tensor, window: tf.Tensor, valid: tf.Tensor
   ) -> tuple[tf.Tensor, tf.Tensor]:
     """Infers the safety variable of each window.
 
     Args:
-      embeddings: [B, W, E] float32, oldest first, current state last.
+      embeddings: [N, E] float32, states that windows may share.
+      window: [B, W] int32, the states of each window, oldest first, the
+        current one last.
       valid: [B, W] bool; false where the window reaches before the episode.
 
     Returns:
       Mean [B, C] and standard deviation [B, C].
     """
-    return self.read(self.tokens(embeddings), valid)
-
-  def tokens(self, embeddings: tf.Tensor) -> tf.Tensor:
-    """Projects embeddings [..., E] to tokens [..., D], each on its own.
-
-    Windows that share states may share their tokens: project every state once,
-    gather, then `read`.
-    """
-    return self._project(embeddings)
-
-  def read(
-      self, tokens: tf.Tensor, valid: tf.Tensor
-  ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Infers the safety variable from windows of tokens.
-
-    Args:
-      tokens: [B, W, D] float32.
-      valid: [B, W] bool.
-
-    Returns:
-      Mean [B, C] and standard deviation [B, C].
-    """
-    # Masked positions get no weight, yet zero times infinity is no number.
-    tokens = tf.where(valid[..., tf.newaxis], tokens, 0.0)
-    tokens += self._positions[-tokens.shape[1]:]
-    for i, block in enumerate(self._blocks):
-      last = i == len(self._blocks) - 1
-      tokens = block(tokens, valid, current_only=last)
-    mean, raw = tf.split(self._head(self._norm(tokens[:, -1])), 2, axis=-1)
+    tokens = self._token(embeddings)
+    normed = self._norm(tokens)
+    current = window[:, -1]
+    query = self._split(tf.gather(self._query(normed), current))
+    length = window.shape[1]
+    keys = self._split(
+        tf.gather(self._key(normed), window) + self._key_positions[-length:]
+    )
+    values = self._split(
+        tf.gather(self._value(normed), window)
+        + self._value_positions[-length:]
+    )
+    exists = valid[..., tf.newaxis]
+    # Products and sums: thousands of tiny matrix products would take longer.
+    scores = tf.reduce_sum(keys * query[:, tf.newaxis], axis=-1)
+    scores *= 1 / math.sqrt(self._heads[1])
+    weights = tf.nn.softmax(tf.where(exists, scores, _MASKED), axis=1)
+    # Zero times infinity is no number: what does not exist is left out.
+    values = tf.where(exists[..., tf.newaxis], values, 0.0)
+    attended = tf.reduce_sum(weights[..., tf.newaxis] * values, axis=1)
+    residual = tf.gather(tokens, current) + self._attended(
+        tf.reshape(attended, [-1, self._heads[0] * self._heads[1]])
+    )
+    residual += self._feedforward(residual)
+    mean, raw = tf.split(self._head(residual), 2, axis=-1)
     return mean, self._min_stddev + tf.nn.softplus(raw + self._stddev_shift)
+
+  def _split(self, values: tf.Tensor) -> tf.Tensor:
+    """[..., D] to [..., H, D / H]."""
+    return tf.reshape(
+        values, tf.concat([tf.shape(values)[:-1], self._heads], axis=0)
+    )
+
+
+def _mlp(
+    inputs: int, units: list[int], norm: bool = False, **last
+) -> tf.keras.Sequential:
+  """Dense layers, ReLU between them; `last` are the last one's arguments."""
+  return tf.keras.Sequential(
+      [tf.keras.Input([inputs])]
+      + ([_layers.LayerNormalization()] if norm else [])
+      + [_layers.Dense(count, activation='relu') for count in units[:-1]]
+      + [_layers.Dense(units[-1], **last)]
+  )

@@ -85,7 +85,9 @@ class SkillPrior(tf.Module):
     if self._posterior is None:
       zeros = tf.zeros([tf.shape(valid)[0], self.context_dim])
       return zeros, zeros + 1.0
-    return self._posterior(embeddings, valid)
+    states = tf.reshape(embeddings, [-1, self.embedding_dim])
+    window = tf.reshape(tf.range(tf.size(valid)), [-1, valid.shape[1]])
+    return self._posterior(states, window, valid)
 
   def infer_windows(
       self, embeddings: tf.Tensor, window: tf.Tensor, valid: tf.Tensor
@@ -105,8 +107,7 @@ class SkillPrior(tf.Module):
     """
     if self._posterior is None:
       return self.infer_context(embeddings, valid)
-    tokens = self._posterior.tokens(embeddings)
-    return self._posterior.read(tf.gather(tokens, window), valid)
+    return self._posterior(embeddings, window, valid)
 
   def decode(
       self, latent: tf.Tensor, embedding: tf.Tensor, context: tf.Tensor

@@ -43,9 +43,9 @@ _METHODS = {
 _SAFER = {
     'train_prior.protocol': 'seen',
     'train_prior.positives': 'safe_success',
-    'train_prior.safe_runs': 24,
-    'train_prior.unsafe_runs': 24,
-    'train_prior.run_length': 16,
+    'train_prior.safe_runs': 20,
+    'train_prior.unsafe_runs': 20,
+    'train_prior.run_length': 24,
     'train_prior.window': 16,
     'train_prior.optimizer': 'adam',
     'train_prior.learning_rate': 1e-3,
@@ -57,7 +57,7 @@ _SAFER = {
     'SkillPrior.context_dim': 8,
     'image_encoder.filters': (16, 32, 64),
     'image_encoder.embedding_dim': 128,
-    'TransformerPosterior.num_layers': 1,
+    'TransformerPosterior.width': 64,
     'ConditionalRealNVP.num_couplings': 4,
     'ConditionalRealNVP.hidden': (128, 128),
 }
