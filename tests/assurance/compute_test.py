@@ -114,7 +114,9 @@ def test_the_weight_is_fixed_on_the_training_split(found):
 def test_assurance_json_holds_the_bound_and_the_table(root, found):
   _, _, latents = found
   compute.compute_assurance(root, prior='safer', max_unsafe_fraction=0.3)
-  path = os.path.join(layout.export_dir(root, 'seen', 'safer'), 'assurance.json')
+  path = os.path.join(
+      layout.export_dir(root, 'seen', 'safer'), 'assurance.json'
+  )
   with open(path, encoding='utf-8') as file:
     result = json.load(file)
   bound = bounds.exact_bound(latents, 0.3)
