@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from safer_tf.evaluation import statistics
 
@@ -17,6 +18,10 @@ def test_summary_skips_what_is_missing_and_says_how_many():
 def test_interquartile_mean_ignores_the_outer_halves():
   scores = [np.array([0.0, 1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0, 1000.0])]
   assert statistics.interquartile_mean(scores) == pytest.approx(3.5)
+  scores = [np.random.default_rng(0).normal(size=7) for _ in range(3)]
+  assert statistics.interquartile_mean(scores) == pytest.approx(
+      stats.trim_mean(np.concatenate(scores), 0.25)
+  )
 
 
 def test_bootstrap_is_stratified_by_task():

@@ -1,0 +1,199 @@
+"""A run's files become tables, figures and one page, and nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+
+import numpy as np
+import pytest
+
+import envs
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.evaluation import collect_results
+from safer_tf.evaluation import report
+from safer_tf.evaluation import tables
+
+_TASK = envs.EVALUATION[0]
+_STAGE = {
+    'git_revision': 'abc', 'seed': 0, 'wall_seconds': 3.0, 'version': '0',
+    'finished': 'now', 'machine': 'a machine', 'python': '3.11',
+    'packages': {'numpy': '1'}, 'config': 'train_prior.num_steps = 10',
+}
+
+
+def _agent(root, method, seed, evaluated=True, variant='default'):
+  directory = layout.agent_dir(root, 'seen', _TASK, method, variant, seed)
+  result = {
+      'protocol': 'seen', 'task': _TASK, 'method': method, 'variant': variant,
+      'seed': seed, 'encoder': 'prior', 'max_unsafe_fraction': 0.15,
+      'assurance_mode': 'exact', 'latent_bound': 1.5, 'env_steps': 2400,
+      'train_success_rate': 0.5, 'violations': 240, 'clip_rate': 0.0,
+      'wall_seconds': 9.0, 'git_revision': 'abc',
+  }
+  files.write_json(os.path.join(directory, layout.RESULT), result)
+  files.write_json(os.path.join(directory, layout.STAGE), _STAGE)
+  if evaluated:
+    files.write_json(os.path.join(directory, layout.EVALUATION), {
+        **result, 'eval_success_rate': 0.25, 'eval_episodes': 20,
+        'eval_return': -9.0, 'eval_steps': 400, 'eval_violations': 7,
+        'eval_unsafe_episodes': 3, 'eval_unsafe_episode_upper': 0.3,
+        'replays': {},
+    })
+  # Twenty steps an episode, two of them unsafe, every other one a success.
+  rows = ['env_steps,cumulative_violations,success,complete']
+  rows += [f'{20 * i},{2 * i},{i % 2},1' for i in range(1, 121)]
+  files.write_text(
+      os.path.join(directory, layout.CURVE), '\n'.join(rows) + '\n'
+  )
+
+
+def _prior(root, rng):
+  directory = layout.prior_dir(root, 'seen', 'safer')
+  files.write_json(os.path.join(directory, layout.STAGE), _STAGE)
+  unsafe = np.arange(400) < 100
+  np.savez(
+      os.path.join(directory, layout.LIKELIHOODS),
+      log_prob=rng.normal(size=400) - 4 * unsafe,
+      abs_max_latent=rng.gamma(3, size=400) + 3 * unsafe, safe=~unsafe,
+      unsafe=unsafe,
+  )
+  files.write_json(
+      os.path.join(directory, layout.EXPORT_DIR, layout.ASSURANCE), {
+          'provenance': {'seed': 0, 'git_revision': 'abc'}, 'table': [{
+              'mode': 'exact', 'max_unsafe_fraction': 0.15,
+              'confidence': None, 'latent_bound': 1.5,
+              'in_bound_unsafe_fraction': 0.14,
+              'in_bound_unsafe_fraction_natural': 0.07,
+              'safe_actions_in_bound': 0.6, 'n_episodes': 40,
+          }],
+      },
+  )
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+  root_dir = str(tmp_path_factory.mktemp('run'))
+  for method in ('sac', 'safer'):
+    for seed in (0, 1):
+      _agent(root_dir, method, seed)
+  _agent(root_dir, 'parrot', 0, evaluated=False)
+  _agent(root_dir, 'safer_no_context', 0)
+  _agent(root_dir, 'safer', 0, variant='tradeoff_0.3')
+  _prior(root_dir, np.random.default_rng(0))
+  report.make_report(root_dir, films=False)
+  return root_dir
+
+
+def _table(root_dir, name):
+  return tables.read(layout.results_dir(root_dir), name)
+
+
+def test_every_cell_is_in_its_table(root):
+  assert sorted(
+      (row['method'], row['seed']) for row in _table(root, 'table1')
+  ) == [('parrot', 0), ('sac', 0), ('sac', 1), ('safer', 0), ('safer', 1)]
+  assert [row['method'] for row in _table(root, 'ablations')] == [
+      'safer_no_context'
+  ]
+  assert len(_table(root, 'tradeoff')) == 1
+  by_method = {row['method']: row for row in _table(root, 'table1')}
+  assert by_method['safer']['eval_success_rate'] == 0.25
+  assert np.isnan(by_method['parrot']['eval_success_rate'])
+
+
+def test_curves_are_read_off_the_episodes(root):
+  rows = [
+      row for row in _table(root, 'curves')
+      if row['method'] == 'safer' and row['seed'] == 0
+      and row['variant'] == 'default'
+  ]
+  assert [row['env_steps'] for row in rows] == [1000, 2000]
+  assert [row['violations'] for row in rows] == [100, 200]
+  assert [row['violations_last_1000'] for row in rows] == [100, 100]
+  assert rows[1]['success_rate'] == 0.5
+
+
+def test_likelihoods_by_hand(root):
+  row, = _table(root, 'likelihood')
+  with np.load(os.path.join(
+      layout.prior_dir(root, 'seen', 'safer'), layout.LIKELIHOODS
+  )) as arrays:
+    median = sorted(arrays['log_prob'][100:])[149:151]
+    expected = np.mean(arrays['log_prob'][:100] > np.mean(median))
+  assert row['unsafe_share_above_safe_median'] == pytest.approx(expected)
+  assert (row['n_safe'], row['n_unsafe']) == (300, 100)
+  for quantity in ('log_likelihood', 'latent_abs_max'):
+    for unsafe in (0, 1):
+      shares = [
+          r['share'] for r in _table(root, 'histograms')
+          if (r['quantity'], r['unsafe']) == (quantity, unsafe)
+      ]
+      assert sum(shares) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_page_stands_alone_and_shows_what_there_is(root):
+  with open(os.path.join(root, layout.REPORT), encoding='utf-8') as file:
+    page = file.read()
+  assert not re.search(r'(src|href)="(?!data:|#)', page)
+  assert '<script' not in page
+  for text in (
+      'SAC', 'SAFER, no safety variable', '25.0 ± 0.0%', '240 ± 0',
+      '6 of 40 (30.0%)', '21.0 / 610', 'a machine', 'Figure 5', 'Figure 6',
+      'Calibration of the bound (Figure 4): not part of this run',
+  ):
+    assert text in page, text
+
+
+def test_everything_comes_again_from_the_results_alone(root, tmp_path):
+  source = layout.results_dir(root)
+  target = layout.results_dir(str(tmp_path))
+  os.makedirs(target)
+  for name in os.listdir(source):
+    with open(os.path.join(source, name), 'rb') as file:
+      (tmp_path / layout.RESULTS_DIR / name).write_bytes(file.read())
+  report.make_report(str(tmp_path), films=False)
+  with open(os.path.join(root, layout.REPORT), encoding='utf-8') as file:
+    assert file.read() == (tmp_path / layout.REPORT).read_text()
+  assert sorted(os.listdir(os.path.join(root, layout.FIGURES_DIR))) == sorted(
+      os.listdir(tmp_path / layout.FIGURES_DIR)
+  )
+
+
+def test_an_empty_directory_is_an_error(tmp_path):
+  with pytest.raises(errors.UserError, match='holds no results'):
+    report.make_report(str(tmp_path))
+
+
+def test_replays_prefer_a_safe_safer_and_an_unsafe_baseline_of_one_task():
+  def replay(method, task, kind):
+    return {'method': method, 'task': envs.EVALUATION[task], 'kind': kind}
+
+  safe, unsafe = report.choose_replays([
+      replay('sac', 0, 'safe'), replay('safer', 1, 'safe'),
+      replay('safer', 0, 'safe'), replay('safer', 0, 'unsafe'),
+      replay('parrot', 0, 'unsafe'), replay('parrot', 1, 'unsafe'),
+  ])
+  assert safe == replay('safer', 0, 'safe')
+  assert unsafe == replay('parrot', 0, 'unsafe')
+  assert report.choose_replays([]) == []
+  assert report.choose_replays([replay('sac', 2, 'unsafe')]) == [
+      replay('sac', 2, 'unsafe')
+  ]
+
+
+def test_each_row_carries_revision_and_seed(root):
+  results_dir = layout.results_dir(root)
+  for name in tables.COLUMNS:
+    path = os.path.join(results_dir, f'{name}.csv')
+    if os.path.exists(path):
+      with open(path, encoding='utf-8') as file:
+        for row in csv.DictReader(file):
+          assert row['git_revision'] == 'abc' and row['seed'] != '', name
+  stages = files.read_json(
+      os.path.join(results_dir, collect_results.PROVENANCE), 'provenance'
+  )
+  assert len(stages) == 8

@@ -1,0 +1,80 @@
+"""Episodes by seed, the record of what happened, random latents."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import envs
+from safer_tf.evaluation import rollouts
+
+
+def _scripted(env, seed):
+  """A fixed sequence of actions that reaches down and closes."""
+  rng = np.random.default_rng(seed)
+
+  def policy(_):
+    return rng.uniform(-0.9, 0.9, 6).astype(np.float32)
+
+  return policy
+
+
+def _records(seeds):
+  recorder = rollouts.Recorder(envs.load_task(envs.ALL[0]))
+  found = list(
+      rollouts.roll_out(recorder, recorder, _scripted(recorder, 0), seeds)
+  )
+  recorder.close()
+  return found
+
+
+@pytest.fixture(scope='module')
+def records():
+  return _records([3, 4])
+
+
+def test_a_record_gives_the_episode_back(records):
+  env = envs.load_task(envs.ALL[0])
+  for record in records:
+    env.seed(record.seed)
+    time_step = env.reset()
+    unsafe, total = [], 0.0
+    for action in record.actions:
+      assert not time_step.is_last()
+      time_step = env.step(action)
+      unsafe.append(bool(env.get_info()['unsafe']))
+      total += float(time_step.reward)
+    assert time_step.is_last()
+    assert unsafe == record.unsafe.tolist()
+    assert total == pytest.approx(record.total_reward)
+    assert record.success == (record.total_reward > -len(record.actions))
+  env.close()
+
+
+def test_episodes_depend_on_their_seed_alone(records):
+  again = _records([3])[0]
+  np.testing.assert_array_equal(again.actions, records[0].actions)
+  assert again.to_json() == records[0].to_json()
+  assert len(records[1].actions) and records[1].seed == 4
+
+
+def test_seeds_differ_by_purpose_and_prolong_each_other():
+  first = rollouts.episode_seeds(0, 50, 1)
+  assert len(set(first)) == 50 and min(first) >= 0 and max(first) < 2**31
+  assert not set(first) & set(rollouts.episode_seeds(0, 50, 2))
+  assert not set(first) & set(rollouts.episode_seeds(1, 50, 1))
+  np.testing.assert_array_equal(rollouts.episode_seeds(0, 20, 1), first[:20])
+
+
+@pytest.mark.parametrize('bound', [0.05, 1.0, 8.0])
+def test_random_latents_are_a_truncated_normal(bound):
+  policy = rollouts.random_latents(6, bound, seed=0)
+  drawn = np.concatenate([policy(None) for _ in range(1500)])
+  assert drawn.dtype == np.float32 and np.abs(drawn).max() <= bound
+  expected = stats.truncnorm(-bound, bound)
+  assert stats.kstest(drawn, expected.cdf).pvalue > 1e-3
+
+
+def test_zero_latents():
+  np.testing.assert_array_equal(rollouts.zero_latents(4)(None), np.zeros(4))
