@@ -10,8 +10,15 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import itertools
-from typing import Any, Callable, Generator, Iterable, NamedTuple
-from typing import Sequence, TypeVar
+from typing import (
+  Any,
+  Callable,
+  Generator,
+  Iterable,
+  NamedTuple,
+  Sequence,
+  TypeVar,
+)
 
 import numpy as np
 import tensorflow as tf
