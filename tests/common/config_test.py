@@ -15,10 +15,20 @@ def _clean_gin():
   gin.clear_config()
 
 
-def test_every_shipped_file_parses():
-  assert 'base.gin' in config.shipped()
-  for name in config.shipped():
-    config.parse([name], [])
+def _shipped(folder):
+  return [
+      name for name in config.shipped() if os.path.dirname(name) == folder
+  ]
+
+
+@pytest.mark.parametrize('method', _shipped('methods'))
+def test_every_shipped_method_parses(method):
+  config.parse([method], [])
+
+
+@pytest.mark.parametrize('experiment', _shipped('experiments'))
+def test_every_shipped_experiment_parses_with_a_method(experiment):
+  config.parse(['methods/safer.gin', experiment], [])
 
 
 def test_file_is_found_by_path_and_by_shipped_name(tmp_path):
