@@ -64,7 +64,9 @@ def bootstrap_interval(
   """
   rng = np.random.default_rng(seed)
   resampled = [
-      statistic([rng.choice(runs, len(runs)) for runs in scores])
+      statistic([
+          runs[rng.integers(len(runs), size=len(runs))] for runs in scores
+      ])
       for _ in range(repeats)
   ]
   tail = (1 - confidence) / 2

@@ -115,6 +115,11 @@ def test_needs_name_the_priors_that_the_gin_files_name():
     )
     assert values['METHOD'] == f"'{method}'"
     assert values['PRIOR'] == f"'{parts.prior}'"
+    bound = values.get('train_agent.bound_prior', "'safer'")
+    if parts.bound_prior is not None:
+      assert bound.replace('%PRIOR', values['PRIOR']) == (
+          f"'{parts.bound_prior}'"
+      )
     # A prior is trained by the file of the method it is named after.
     assert matrix.METHODS[parts.prior].prior == parts.prior
 
