@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from safer_tf.common import errors
+from safer_tf.data import pipeline
+from safer_tf.prior import learner
+from safer_tf.prior import objective
+from safer_tf.prior import skill_prior
+
+_WINDOW, _RUNS, _SAFE_RUNS, _STEPS = 3, 6, 4, 5
+
+
+def _settings(**changes):
+  return learner.Settings(**{
+      'safe_runs': _SAFE_RUNS, 'unsafe_weight': 0.1, 'kl_weight': 0.5,
+      'unsafe_floor': -20.0, 'freeze_below': -1000.0, 'sample_context': False,
+      'max_gradient_norm': 10.0, 'seed': 0, **changes,
+  })
+
+
+def _learner(optimizer='adam', rate=1e-3, final=1e-3, **changes):
+  tf.keras.utils.set_random_seed(1)
+  prior = skill_prior.SkillPrior((4,), 2, window=_WINDOW)
+  for variable in prior.trainable_variables:
+    variable.assign_add(tf.random.normal(variable.shape, stddev=0.05))
+  return learner.Learner(
+      prior, learner.make_optimizer(optimizer, rate, final, 0.9, 10),
+      _settings(**changes),
+  )
+
+
+def _batch():
+  random = np.random.default_rng(0)
+  frames = _WINDOW - 1 + _STEPS
+  valid = np.arange(frames) >= random.integers(0, frames - 2, [_RUNS, 1])
+  weight = (random.random([_RUNS, _STEPS]) < 0.6) & valid[:, _WINDOW - 1:]
+  observation = random.normal(size=[_RUNS, frames, 4])
+  observation[~valid] = 0
+  return pipeline.RunBatch(*map(tf.convert_to_tensor, (
+      observation.astype('f'), valid,
+      random.normal(size=[_RUNS, _STEPS, 2]).astype('f'), weight.astype('f'),
+  )))
+
+
+def test_objective_equals_embedding_every_window_separately():
+  model, batch = _learner(), _batch()
+  prior = model.prior
+  log_prob, kl, safe = [], [], []
+  for run, step in zip(*np.nonzero(batch.weight.numpy())):
+    part = slice(step, step + _WINDOW)
+    embeddings = prior.embed(batch.observation[run, part])
+    mean, stddev = prior.infer_context(
+        embeddings[None], batch.valid[run, part][None]
+    )
+    action = batch.action[run, step][None]
+    log_prob.append(prior.log_prob(action, embeddings[-1:], mean)[0])
+    kl.append(objective.kl_to_prior(mean, stddev)[0])
+    safe.append(float(run < _SAFE_RUNS))
+  safe = np.array(safe, 'f')
+  assert 0 < safe.sum() < len(safe)
+  expected = objective.safer_objective(
+      tf.stack(log_prob), tf.stack(kl), safe, 1 - safe, unsafe_weight=0.1,
+      kl_weight=0.5, unsafe_floor=-20.0, freeze_below=-1000.0,
+  )
+  for name, value in expected._asdict().items():
+    assert getattr(model.terms(batch), name).numpy() == pytest.approx(
+        value.numpy(), rel=1e-4, abs=1e-5
+    ), name
+
+
+def test_samples_of_the_context_follow_seed_and_step():
+  batch = _batch()
+
+  def losses(seed):
+    model = _learner(sample_context=True, seed=seed)
+    found = [model.terms(batch).loss.numpy() for _ in range(2)]
+    assert found[0] == found[1]
+    model.step.assign_add(1)
+    return found[0], model.terms(batch).loss.numpy()
+
+  first, second = losses(0), losses(1)
+  assert len({*first, *second}) == 4
+  assert losses(0) == first
+
+
+@pytest.mark.parametrize('optimizer', ['adam', 'sgd'])
+def test_a_step_lowers_the_loss(optimizer):
+  model, batch = _learner(optimizer), _batch()
+  before = model.terms(batch).loss.numpy()
+  for _ in range(5):
+    metrics = model.train_step(batch)
+  assert metrics['tuples'] == batch.weight.numpy().sum()
+  assert learner.is_finite(metrics)
+  assert model.terms(batch).loss.numpy() < before
+  assert model.step.numpy() == 5
+
+
+def test_gradients_are_clipped():
+  # The first step of SGD is the rate times the gradient.
+  model = _learner('sgd', rate=1.0, final=1.0, max_gradient_norm=0.01)
+  before = [v.numpy() for v in model.prior.trainable_variables]
+  assert model.train_step(_batch())['gradient_norm'] > 0.01
+  moved = [
+      np.sum((v.numpy() - old) ** 2)
+      for v, old in zip(model.prior.trainable_variables, before)
+  ]
+  assert np.sqrt(np.sum(moved)) == pytest.approx(0.01, rel=1e-2)
+
+
+def test_learning_rate_falls_on_a_half_cosine():
+  rate = learner.make_optimizer('adam', 1e-2, 1e-4, 0.9, 10).learning_rate
+  assert rate(0).numpy() == pytest.approx(1e-2)
+  assert rate(5).numpy() == pytest.approx((1e-2 + 1e-4) / 2)
+  assert rate(10).numpy() == pytest.approx(1e-4)
+
+
+def test_an_unknown_optimizer_is_told():
+  with pytest.raises(errors.UserError, match='lion.*adam, sgd'):
+    learner.make_optimizer('lion', 1e-3, 1e-3, 0.9, 10)
