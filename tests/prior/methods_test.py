@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import gin
 import numpy as np
@@ -119,3 +121,19 @@ def test_each_methods_prior_trains(method, data, tmp_path):
         np.zeros([1, loaded.spec.context_dim], 'f'),
     )
     assert np.isfinite(value).all()
+
+
+def test_the_binary_ends_in_one_line_without_data(tmp_path):
+  root = os.path.dirname(config.config_dir())
+  done = subprocess.run(
+      [
+          sys.executable, os.path.join(root, 'bin', 'train_prior.py'),
+          f'--root_dir={tmp_path}', '--gin_file=methods/safer.gin',
+          '--gin_bindings=train_prior.num_steps = 1',
+      ],
+      capture_output=True, text=True, cwd=root, check=False,
+  )
+  assert done.returncode == 2
+  told = [line for line in done.stderr.splitlines() if 'error:' in line]
+  assert len(told) == 1 and 'collect_data' in told[0]
+  assert 'Traceback' not in done.stderr
