@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import html
+import struct
 from typing import Iterable, Sequence
+
+# Figures are drawn finer than they are shown, for sharp screens and print.
+_PIXELS_PER_PIXEL = 1.5
 
 _STYLE = """
 :root { --ink: #1c1f23; --soft: #5b6470; --line: #e3e6ea; --accent: #0072b2; }
@@ -12,7 +16,7 @@ _STYLE = """
 body { margin: 0; color: var(--ink); background: #fff;
   font: 16px/1.6 "Source Sans 3", "Segoe UI", system-ui, -apple-system,
   "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 3rem 1.5rem 5rem; }
+main { max-width: 70rem; margin: 0 auto; padding: 3rem 1.5rem 5rem; }
 h1 { font-size: 2.1rem; line-height: 1.2; margin: 0 0 .4rem;
   letter-spacing: -.01em; }
 h2 { font-size: 1.35rem; margin: 3.2rem 0 .6rem; padding-top: 1.2rem;
@@ -32,9 +36,10 @@ nav a { margin-right: 1.1rem; text-decoration: none; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
-th, td { padding: .38rem .8rem; text-align: right; white-space: nowrap;
+th, td { padding: .38rem .65rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
-th { font-weight: 600; color: var(--soft); border-bottom-color: #b8bec6; }
+th { font-weight: 600; color: var(--soft); border-bottom-color: #b8bec6;
+  white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tr.ours td { background: #f0f7fc; font-weight: 600; }
 tr.group td { color: var(--soft); font-weight: 600; padding-top: 1rem; }
@@ -135,6 +140,7 @@ def image(path: str, title: str, caption: str) -> str:
   """A picture from a PNG file, held in the page itself."""
   return (
       f'<h3>{escape(title)}</h3><figure><img alt="{escape(title)}" '
+      f'style="width: {_shown_width(path)}px" '
       f'src="data:image/png;base64,{_base64(path)}">'
       f'<figcaption>{escape(caption)}</figcaption></figure>'
   )
@@ -149,12 +155,26 @@ def video(path: str, caption: str) -> str:
   )
 
 
-def details(summary: str, text: str) -> str:
-  """Text that unfolds on a click."""
-  return (
-      f'<details><summary>{escape(summary)}</summary>'
-      f'<pre>{escape(text)}</pre></details>'
-  )
+def details(summary: str, body: str) -> str:
+  """HTML that unfolds on a click."""
+  return f'<details><summary>{escape(summary)}</summary>{body}</details>'
+
+
+def verbatim(text: str) -> str:
+  """Text with its line breaks, e.g. a config."""
+  return f'<pre>{escape(text)}</pre>'
+
+
+def _shown_width(path: str) -> int:
+  """Width of a PNG on the page, so that all figures' letters are as large."""
+  with open(path, 'rb') as file:
+    width, = struct.unpack('>I', file.read(20)[16:])
+  return round(width / _PIXELS_PER_PIXEL)
+
+
+def left_out(what: str, why: str) -> str:
+  """A note in place of something that is missing."""
+  return paragraph(f'{escape(what)}: {escape(why)}.', 'note')
 
 
 def _base64(path: str) -> str:

@@ -15,8 +15,8 @@ from safer_tf.evaluation import collect_results
 from safer_tf.evaluation import figures
 from safer_tf.evaluation import film
 from safer_tf.evaluation import gallery
+from safer_tf.evaluation import outcome
 from safer_tf.evaluation import page
-from safer_tf.evaluation import paper
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
 
@@ -46,7 +46,7 @@ def make_report(root_dir: str, films: bool = True) -> str:
         'stages first.'
     )
   body = list(_opening(results))
-  body += _outcome(results)
+  body += outcome.outcome(results.table)
   body += _films(results, root_dir) if films else []
   body += _figures(results, root_dir)
   body += _assurance(results)
@@ -131,143 +131,43 @@ def _headline(results: _Results) -> Iterator[tuple[str, str]]:
       yield text, f"SAFER agent's {name}, {over}"
 
 
-def _outcome(results: _Results) -> Iterator[str]:
-  yield page.heading('Outcome', 'outcome')
-  quoted = tables.quote(results.table('table1'))
-  if not quoted:
-    yield _left_out('Agents', 'none has been evaluated')
-    return
-  yield page.paragraph(
-      'Success is the share of evaluation episodes in which the final greedy '
-      'policy extracts the object; <i>in training</i> is the same for the '
-      'training episodes of the last 5,000 steps. A violation is an '
-      'environment step, anywhere in training, in which the arm touched the '
-      'container. Values are mean ± standard deviation over n seeds. The '
-      'variant is the better one of the method where several were run.'
-  )
-  for protocol in dict.fromkeys(q.protocol for q in quoted):
-    ours = [q for q in quoted if q.protocol == protocol]
-    yield f'<h3>{_protocol_title(protocol)}</h3>'
-    yield _table1(ours, results.table('table1'))
-  ablated = tables.quote(results.table('ablations'))
-  if ablated:
-    yield '<h3>Ablations</h3>'
-    yield _table1(ablated, results.table('ablations'))
-  if any(q.protocol == 'seen' for q in quoted):
-    yield from _beside_the_paper([q for q in quoted if q.protocol == 'seen'])
-
-
-def _protocol_title(protocol: str) -> str:
-  return {
-      'seen': 'Tasks whose offline data the prior saw (the paper’s protocol)',
-      'held_out': 'Tasks that the prior never saw',
-  }.get(protocol, protocol)
-
-
-def _table1(quoted: list[tables.Quoted], rows: list[tables.Row]) -> str:
-  body: list[tuple[str, ...]] = []
-  ours = []
-  for task in sorted({q.task for q in quoted}, key=style.task_order):
-    body.append((style.task_label(task),))
-    for q in [q for q in quoted if q.task == task]:
-      cells = [
-          row for row in rows if all(
-              row[key] == getattr(q, key)
-              for key in ('protocol', 'method', 'variant', 'task')
-          )
-      ]
-      if q.method == 'safer':
-        ours.append(len(body))
-      body.append((
-          style.label(q.method), q.variant, _bound(cells),
-          tables.percent(q.success), tables.percent(q.train_success),
-          tables.count(q.violations), _unsafe_episodes(cells),
-          str(len(cells)),
-      ))
-  return page.table(
-      ('Method', 'variant', 'latent bound', 'success', 'in training',
-       'violations', 'unsafe episodes (95% upper bound)', 'n'),
-      body, ours,
-  )
-
-
-def _bound(cells: list[tables.Row]) -> str:
-  bounds = sorted({
-      c['latent_bound'] for c in cells if not math.isnan(c['latent_bound'])
-  })
-  return ', '.join(f'{bound:.2f}' for bound in bounds) or '–'
-
-
-def _unsafe_episodes(cells: list[tables.Row]) -> str:
-  """Of the final policies, with the worst seed's exact one-sided bound."""
-  measured = [
-      c for c in cells if not math.isnan(c['eval_unsafe_episodes'])
-  ]
-  if not measured:
-    return '–'
-  count = sum(int(c['eval_unsafe_episodes']) for c in measured)
-  total = sum(int(c['eval_episodes']) for c in measured)
-  worst = max(c['eval_unsafe_episode_upper'] for c in measured)
-  return f'{count} of {total} ({worst:.1%})'
-
-
-def _beside_the_paper(quoted: list[tables.Quoted]) -> Iterator[str]:
-  yield '<h3>The paper’s Table 1</h3>'
-  yield page.paragraph(
-      'Success % / violations, as printed there for 50,000 steps. Its six '
-      'tasks are not these: compare the order of the methods, not the '
-      'numbers. Our means over the tasks of this report stand in the last '
-      'column.'
-  )
-  body, ours = [], []
-  for method, success in paper.TABLE1_SUCCESS.items():
-    if method == 'safer':
-      ours.append(len(body))
-    cells = [q for q in quoted if q.method == method]
-    mine = '–'
-    if cells:
-      mean = sum(q.success.mean for q in cells) / len(cells)
-      counted = sum(q.violations.mean for q in cells) / len(cells)
-      mine = f'{100 * mean:.1f} / {counted:,.0f}'
-    body.append((style.label(method), *(
-        f'{s:.1f} / {v}'
-        for s, v in zip(success, paper.TABLE1_VIOLATIONS[method])
-    ), mine))
-  yield page.table(
-      ('Paper', *(f'Task {i}' for i in range(1, 7)), 'ours, mean'), body, ours
-  )
-
-
 def _films(results: _Results, root_dir: str) -> Iterator[str]:
   yield page.heading('A safe and an unsafe episode', 'films')
   chosen = choose_replays(results.replays)
-  figures_dir = os.path.join(root_dir, layout.FIGURES_DIR)
   if not chosen:
-    yield _left_out('Episodes', 'no evaluation recorded any')
+    yield page.left_out('Episodes', 'no evaluation recorded any')
   else:
-    takes = [film.play(replay) for replay in chosen]
-    strip = os.path.join(figures_dir, 'filmstrip.png')
-    figures.save(film.filmstrip(takes), strip)
-    yield page.image(
-        strip, 'Frames (Figure 3)',
-        'Each row is an episode from left to right; frames after a step in '
-        'which the arm touched the container are framed in orange.',
-    )
-    clips = []
-    for take in takes:
-      kind = 'unsafe' if take.unsafe.any() else 'safe'
-      path = os.path.join(root_dir, layout.VIDEOS_DIR, f'{kind}.mp4')
-      film.write_video(take, path)
-      clips.append(page.video(path, f'{take.title}: {kind} episode'))
-    yield f'<div class="films">{"".join(clips)}</div>'
-  gallery_path = os.path.join(figures_dir, 'tasks.png')
-  if not os.path.exists(gallery_path):
-    figures.save(film.tasks_figure(), gallery_path)
+    try:
+      takes = [film.play(replay) for replay in chosen]
+    except errors.UserError as error:
+      yield page.left_out('Episodes', str(error))
+    else:
+      yield from _clips(takes, root_dir)
+  path = os.path.join(root_dir, layout.FIGURES_DIR, 'tasks.png')
+  figures.save(film.tasks_figure(), path)
   yield page.image(
-      gallery_path, 'The tasks (Figure 10)',
+      path, 'The tasks (Figure 10)',
       'What the camera sees at the start of each of the 40 tasks; the six '
       'evaluation tasks are framed in blue.',
   )
+
+
+def _clips(takes: list[film.Take], root_dir: str) -> Iterator[str]:
+  """The filmstrip and the films of some episodes."""
+  strip = os.path.join(root_dir, layout.FIGURES_DIR, 'filmstrip.png')
+  figures.save(film.filmstrip(takes), strip)
+  yield page.image(
+      strip, 'Frames (Figure 3)',
+      'Each row is an episode from left to right; frames after a step in '
+      'which the arm touched the container are framed in orange.',
+  )
+  clips = []
+  for take in takes:
+    kind = 'unsafe' if take.unsafe.any() else 'safe'
+    path = os.path.join(root_dir, layout.VIDEOS_DIR, f'{kind}.mp4')
+    film.write_video(take, path)
+    clips.append(page.video(path, f'{take.title}: {kind} episode'))
+  yield f'<div class="films">{"".join(clips)}</div>'
 
 
 def choose_replays(replays: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -300,7 +200,7 @@ def _figures(results: _Results, root_dir: str) -> Iterator[str]:
   yield page.heading('Figures', 'figures')
   entries = gallery.entries(results.table)
   if not entries:
-    yield _left_out('Figures', 'there is nothing to draw yet')
+    yield page.left_out('Figures', 'there is nothing to draw yet')
   for entry in entries:
     path = os.path.join(root_dir, layout.FIGURES_DIR, f'{entry.name}.png')
     figures.save(entry.draw(), path)
@@ -311,14 +211,14 @@ def _figures(results: _Results, root_dir: str) -> Iterator[str]:
       ('ablations', 'Ablations (Figures 8 and 9)'),
   ):
     if not results.table(name):
-      yield _left_out(what, 'not part of this run')
+      yield page.left_out(what, 'not part of this run')
 
 
 def _assurance(results: _Results) -> Iterator[str]:
   yield page.heading('Safety assurance', 'assurance')
   rows = results.table('assurance')
   if not rows:
-    yield _left_out('The latent bounds', 'none has been computed')
+    yield page.left_out('The latent bounds', 'none has been computed')
     return
   yield page.paragraph(
       'For each tolerated share, the bound on the latent and what it lets in, '
@@ -358,7 +258,7 @@ def _assurance(results: _Results) -> Iterator[str]:
 def _data(results: _Results) -> Iterator[str]:
   yield page.heading('Offline data', 'data')
   if not results.card:
-    yield _left_out('The data card', 'no dataset belongs to this run')
+    yield page.left_out('The data card', 'no dataset belongs to this run')
     return
   yield page.paragraph(
       'Episodes of a scripted policy, noisy to different degrees. '
@@ -392,7 +292,7 @@ def _counts(name: str, counts: dict[str, Any]) -> tuple[str, ...]:
 def _provenance(results: _Results) -> Iterator[str]:
   yield page.heading('Provenance', 'provenance')
   if not results.stages:
-    yield _left_out('The record of the stages', 'it is missing')
+    yield page.left_out('The record of the stages', 'it is missing')
     return
   first = results.stages[0]
   yield page.paragraph(
@@ -415,11 +315,9 @@ def _provenance(results: _Results) -> Iterator[str]:
   )
   for stage in results.stages:
     if stage['config']:
-      yield page.details(f'Config of {stage["stage"]}', stage['config'])
-
-
-def _left_out(what: str, why: str) -> str:
-  return page.paragraph(f'{page.escape(what)}: {page.escape(why)}.', 'note')
+      yield page.details(
+          f'Config of {stage["stage"]}', page.verbatim(stage['config'])
+      )
 
 
 def _share(value: float) -> str:
