@@ -227,7 +227,7 @@ def _run(
     try:
       for future in concurrent.futures.as_completed(pending):
         yield pending[future], future.result()
-    except concurrent.futures.process.BrokenProcessPool as error:
+    except concurrent.futures.BrokenExecutor as error:
       raise errors.UserError(
           'A collection worker was killed, perhaps for want of memory; run '
           'the same command again, it goes on where it stopped.'

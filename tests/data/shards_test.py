@@ -59,10 +59,12 @@ def test_same_episodes_give_the_same_bytes(tmp_path, path, episodes):
     assert file.read() == again.read_bytes()
 
 
-def test_truncated_shard_is_named(path):
+@pytest.mark.parametrize('lost', [1, 30, 60])
+def test_truncated_shard_is_named(path, lost):
   entries = [entry for entry, _ in shards.scan_shard(path, _SPEC)]
+  assert lost < entries[-1].size
   with open(path, 'r+b') as file:
-    file.truncate(entries[-1].offset + entries[-1].size // 2)
+    file.truncate(entries[-1].offset + entries[-1].size - lost)
   for read in (
       lambda: list(shards.scan_shard(path, _SPEC)),
       lambda: shards.read_episode(path, entries[-1], _SPEC, number=6),
@@ -99,7 +101,7 @@ def test_wrong_checksum_is_found_though_gzip_is_sound(path, episodes):
   member = shards._compress(bytes(record))
   with open(path, 'wb') as file:
     file.write(member)
-  with pytest.raises(errors.UserError, match='checksum'):
+  with pytest.raises(errors.UserError, match='wrong checksum'):
     shards.read_episode(path, shards.Entry(0, len(member)), _SPEC)
 
 
