@@ -11,7 +11,6 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
@@ -25,16 +24,10 @@ from safer_tf.prior import journal as journal_lib
 from safer_tf.prior import learner as learner_lib
 from safer_tf.prior import likelihoods
 from safer_tf.prior import protocols
+from safer_tf.prior import settings as settings_lib
 from safer_tf.prior import skill_prior
 
-_EXPORTS = ('best', 'last')
 _FAILED_BATCH = 'failed_batch.npz'
-
-# Configurables that shape the model, by which a finished prior is known again.
-_MODEL = (
-    'SkillPrior', 'ConditionalRealNVP', 'TransformerPosterior',
-    'default_encoder', 'image_encoder', 'vector_encoder',
-)
 
 
 @gin.configurable(denylist=['root_dir', 'seed'])
@@ -110,7 +103,7 @@ def train_prior(
   """
   settings = dict(locals())
   del settings['root_dir']
-  _check(settings)
+  settings_lib.check(settings)
   start = time.monotonic()
   directory = layout.prior_dir(root_dir, protocol, prior)
   data_dir = layout.data_dir(root_dir)
@@ -119,8 +112,8 @@ def train_prior(
   model = skill_prior.SkillPrior(
       store.spec.observation_shape, store.spec.action_size, window
   )
-  identity = _identity(settings, model, store)
-  if _is_finished(directory, identity):
+  identity = settings_lib.identity(settings, model, store)
+  if settings_lib.is_finished(directory, identity):
     print(f'{directory} is finished with these settings; nothing to do.')
     return layout.export_dir(root_dir, protocol, prior)
   learner = learner_lib.Learner(
@@ -253,69 +246,6 @@ class _Run:
         f'good checkpoint is {self._checkpoints.latest or "none yet"}. Lower '
         'train_prior.learning_rate or train_prior.unsafe_weight.'
     )
-
-
-def _check(settings: Mapping[str, Any]) -> None:
-  """Raises UserError where a value cannot be meant."""
-  if settings['export_which'] not in _EXPORTS:
-    raise errors.UserError(
-        f'train_prior.export_which is {settings["export_which"]!r}: expected '
-        f'{" or ".join(_EXPORTS)}.'
-    )
-  for name in (
-      'num_steps', 'safe_runs', 'learning_rate', 'validation_interval',
-      'validation_episodes', 'checkpoint_interval', 'summary_interval',
-      'max_gradient_norm',
-  ):
-    if not settings[name] > 0:
-      raise errors.UserError(
-          f'train_prior.{name} is {settings[name]}: expected more than 0.'
-      )
-  if settings['unsafe_weight'] and not settings['unsafe_runs']:
-    raise errors.UserError(
-        f'train_prior.unsafe_weight is {settings["unsafe_weight"]} but '
-        'unsafe_runs is 0: there is nothing to weigh. Set both or neither.'
-    )
-
-
-def _identity(
-    settings: Mapping[str, Any], model: skill_prior.SkillPrior,
-    store: store_lib.EpisodeStore,
-) -> dict[str, Any]:
-  """What makes two trainings the same: settings, model and data."""
-  operative = config.operative().replace('\\\n', ' ').splitlines()
-  return {
-      'train_prior': dict(settings),
-      'model': sorted(
-          ' '.join(line.split()) for line in operative
-          if line.split('.')[0] in _MODEL
-      ),
-      'variables': [list(variable.shape) for variable in model.variables],
-      'data': store.fingerprint(),
-  }
-
-
-def _is_finished(directory: str, identity: Mapping[str, Any]) -> bool:
-  """Whether a training is finished; raises UserError if it is another's."""
-  path = os.path.join(directory, layout.SETTINGS)
-  if not os.path.exists(path):
-    return False
-  found = files.read_json(path, 'the settings of a prior')
-  different = [
-      f'{part} was {found.get(part)!r}' for part in ('data', 'model')
-      if found.get(part) != identity[part]
-  ] + [
-      f'{name} was {found.get("train_prior", {}).get(name)!r}, is now {value!r}'
-      for name, value in identity['train_prior'].items()
-      if found.get('train_prior', {}).get(name) != value
-  ]
-  if different or found != identity:
-    raise errors.UserError(
-        f'{directory} holds a prior of other settings: '
-        f'{"; ".join(different) or "its variables differ"}. Choose another '
-        '--root_dir, or delete that directory to train anew.'
-    )
-  return os.path.exists(os.path.join(directory, layout.STAGE))
 
 
 def _chosen(settings_type: Any, settings: Mapping[str, Any]) -> Any:

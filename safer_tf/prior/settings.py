@@ -1,0 +1,116 @@
+"""The settings of a training: whether they make sense, and are the same."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Mapping
+
+from safer_tf.common import config
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.data import store as store_lib
+from safer_tf.prior import skill_prior
+
+_EXPORTS = ('best', 'last')
+
+# Configurables that shape the model, by which a finished prior is known again.
+_MODEL = (
+    'SkillPrior', 'ConditionalRealNVP', 'TransformerPosterior',
+    'default_encoder', 'image_encoder', 'vector_encoder',
+)
+
+
+def check(settings: Mapping[str, Any]) -> None:
+  """Raises UserError where a value cannot be meant.
+
+  Args:
+    settings: arguments of `train_prior`.
+  """
+  if settings['export_which'] not in _EXPORTS:
+    raise errors.UserError(
+        f'train_prior.export_which is {settings["export_which"]!r}: expected '
+        f'{" or ".join(_EXPORTS)}.'
+    )
+  for name in (
+      'num_steps', 'safe_runs', 'learning_rate', 'validation_interval',
+      'validation_episodes', 'checkpoint_interval', 'summary_interval',
+      'max_gradient_norm',
+  ):
+    if not settings[name] > 0:
+      raise errors.UserError(
+          f'train_prior.{name} is {settings[name]}: expected more than 0.'
+      )
+  if settings['unsafe_weight'] and not settings['unsafe_runs']:
+    raise errors.UserError(
+        f'train_prior.unsafe_weight is {settings["unsafe_weight"]} but '
+        'unsafe_runs is 0: there is nothing to weigh. Set both or neither.'
+    )
+
+
+def identity(
+    settings: Mapping[str, Any], model: skill_prior.SkillPrior,
+    store: store_lib.EpisodeStore,
+) -> dict[str, Any]:
+  """What makes two trainings the same: settings, model and data.
+
+  Args:
+    settings: arguments of `train_prior`.
+    model: prior, as built.
+    store: dataset.
+
+  Returns:
+    A JSON-ready dictionary.
+  """
+  operative = config.operative().replace('\\\n', ' ').splitlines()
+  return {
+      'train_prior': dict(settings),
+      'model': sorted(
+          ' '.join(line.split()) for line in operative
+          if line.split('.')[0] in _MODEL
+      ),
+      'variables': [list(variable.shape) for variable in model.variables],
+      'data': store.fingerprint(),
+  }
+
+
+def is_finished(directory: str, wanted: Mapping[str, Any]) -> bool:
+  """Whether a directory holds the finished prior that is wanted.
+
+  Args:
+    directory: of the prior.
+    wanted: its `identity`.
+
+  Returns:
+    False also where there is none, or the wanted one is not finished.
+
+  Raises:
+    UserError: it holds another.
+  """
+  path = os.path.join(directory, layout.SETTINGS)
+  if not os.path.exists(path):
+    return False
+  found = files.read_json(path, 'the settings of a prior')
+  if found != wanted:
+    raise errors.UserError(
+        f'{directory} holds another prior: {_difference(found, wanted)}. '
+        'Choose another --root_dir, or delete that directory to train anew.'
+    )
+  return os.path.exists(os.path.join(directory, layout.STAGE))
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+  """What differs between two identities, in words."""
+  before = found.get('train_prior', {})
+  words = [
+      f'{name} was {before.get(name)!r}, is now {value!r}'
+      for name, value in wanted['train_prior'].items()
+      if before.get(name) != value
+  ]
+  words += [
+      f'now {line}' for line in wanted['model']
+      if line not in found.get('model', [])
+  ]
+  if found.get('data') != wanted['data']:
+    words.append('the dataset is another')
+  return '; '.join(words) or 'its variables have other shapes'
