@@ -73,7 +73,7 @@ def _cells(root_dir: str) -> list[tuple[str, dict[str, Any]]]:
   An evaluation repeats its cell's result, so it wins where both exist; a cell
   still being trained has neither.
   """
-  found = {}
+  found: dict[str, dict[str, Any]] = {}
   for name in (layout.RESULT, layout.EVALUATION):
     for path in _matches(
         root_dir, layout.AGENTS_DIR, '*', '*', '*', '*', '*', name
@@ -225,7 +225,7 @@ def _replays(
     cells: list[tuple[str, dict[str, Any]]],
 ) -> list[dict[str, Any]]:
   """Episodes that can be played again, of the first seed of each cell."""
-  found = {}
+  found: dict[tuple[str, ...], dict[str, Any]] = {}
   for _, cell in cells:
     for kind, replay in cell.get('replays', {}).items():
       key = (cell['protocol'], cell['task'], cell['method'], kind)

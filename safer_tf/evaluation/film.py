@@ -87,12 +87,10 @@ def write_video(take: Take, path: str) -> None:
       _mark(frame)
   frames = np.concatenate([frames, np.repeat(frames[-1:], _HOLD_FRAMES, 0)])
   with files.replacing(path) as beside:
-    with imageio.get_writer(
-        beside, format='FFMPEG', fps=_FRAMES_PER_SECOND, codec='libx264',
-        quality=8, pixelformat='yuv420p',
-    ) as writer:
-      for frame in frames:
-        writer.append_data(frame)
+    imageio.mimwrite(
+        beside, list(frames), format='FFMPEG', fps=_FRAMES_PER_SECOND,
+        codec='libx264', quality=8, pixelformat='yuv420p',
+    )
 
 
 def filmstrip(takes: Sequence[Take]) -> figure_lib.Figure:

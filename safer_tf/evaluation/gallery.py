@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Callable, Iterator, NamedTuple
 
 from matplotlib import figure as figure_lib
@@ -63,7 +64,7 @@ def _agents(table: Table) -> Iterator[Entry]:
           'Dots are interquartile means over tasks and seeds, bars their 95% '
           'stratified bootstrap intervals: success should lie to the right, '
           'violations to the left.',
-          lambda learned=learned: figures.aggregate(learned),
+          functools.partial(figures.aggregate, learned),
       )
   yield from _variations(table)
 
@@ -147,7 +148,7 @@ def _priors(table: Table) -> Iterator[Entry]:
     if any(row['quantity'] == quantity for row in histograms):
       yield Entry(
           quantity, title, caption,
-          lambda quantity=quantity: figures.histograms(histograms, quantity),
+          functools.partial(figures.histograms, histograms, quantity),
       )
   rollouts = [r for r in table('calibration') if r['protocol'] == 'seen']
   if rollouts:

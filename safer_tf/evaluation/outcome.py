@@ -62,7 +62,8 @@ def _compared(
   if len(tasks) == 1:
     yield _details(quoted, rows)
     return
-  body, ours = [], []
+  body: list[tuple[str, ...]] = []
+  ours = []
   for method in dict.fromkeys(q.method for q in quoted):
     if method == 'safer':
       ours.append(len(body))

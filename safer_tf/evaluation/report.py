@@ -231,7 +231,7 @@ def _assurance(results: _Results) -> Iterator[str]:
       'the states that a later policy reaches: for that see the upper bounds '
       'on unsafe episodes in the outcome.'
   )
-  body = []
+  body: list[tuple[str, ...]] = []
   for prior, protocol in dict.fromkeys(
       (row['prior'], row['protocol']) for row in rows
   ):

@@ -51,7 +51,9 @@ class Recorder(wrappers.PyEnvironmentBaseWrapper):
     self._clear()
 
   def _clear(self) -> None:
-    self._actions, self._unsafe, self._rewards = [], [], []
+    self._actions: list[np.ndarray] = []
+    self._unsafe: list[bool] = []
+    self._rewards: list[float] = []
     self._success = False
 
   def _reset(self) -> ts.TimeStep:

@@ -197,10 +197,9 @@ class _Display:
     text = self._summary(len(outcome), done)
     if self._lines:
       self._lines[0].set_description_str(text)
-      for line, text in itertools.zip_longest(
-          self._lines[1:], map(self._state, running), fillvalue=''
-      ):
-        line.set_description_str(text)
+      states = itertools.chain(map(self._state, running), itertools.repeat(''))
+      for line, state in zip(self._lines[1:], states):
+        line.set_description_str(state)
     elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
       self._said = time.monotonic()
       self._write('\n'.join([text, *map(self._state, running)]))

@@ -1,0 +1,145 @@
+"""Evaluation and calibration of a real, small prior and agent."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import envs
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.evaluation import calibrate
+from safer_tf.evaluation import evaluate
+from safer_tf.evaluation import rollouts
+from safer_tf.prior import encoders
+from safer_tf.prior import export
+from safer_tf.prior import skill_prior
+from safer_tf.rl import train_agent
+
+_TASK = envs.ALL[0]
+_TABLE = [
+    {'mode': mode, 'max_unsafe_fraction': target, 'latent_bound': bound}
+    for mode, target, bound in (
+        ('exact', 0.0, 0.5), ('exact', 0.15, 1.0), ('paper', 0.15, 0.5),
+        ('certified', 0.15, 0.0),
+    )
+]
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+  """A run directory with an untrained prior, its bounds and an agent."""
+  root_dir = str(tmp_path_factory.mktemp('run'))
+  tf.keras.utils.set_random_seed(0)
+  prior = skill_prior.SkillPrior(
+      (48, 48, 3), 6, window=2, context_dim=2,
+      make_encoder=lambda shape: encoders.image_encoder(
+          shape, filters=(4,), embedding_dim=8
+      ),
+  )
+  path = layout.export_dir(root_dir, 'seen', 'safer')
+  export.export_prior(prior, path, 'safer', 'uint8', {})
+  files.write_json(os.path.join(path, layout.ASSURANCE), {'table': _TABLE})
+  train_agent.train_agent(
+      root_dir, 0, task=_TASK, method='safer', num_steps=40, prior='safer',
+      initial_steps=38, batch_size=4,
+  )
+  return root_dir
+
+
+@pytest.fixture(scope='module')
+def trained(root):
+  return evaluate.evaluate(
+      root, 0, task=_TASK, method='safer', num_episodes=3
+  )
+
+
+def test_a_trained_cells_result_is_joined_with_its_evaluation(root, trained):
+  directory = layout.agent_dir(root, 'seen', _TASK, 'safer', 'default', 0)
+  result = files.read_json(os.path.join(directory, layout.RESULT), 'result')
+  saved = files.read_json(os.path.join(directory, layout.EVALUATION), 'it')
+  assert saved == trained
+  for key, value in result.items():
+    assert saved[key] == value, key
+  assert saved['latent_bound'] == 1.0
+  assert saved['eval_episodes'] == len(saved['episodes']) == 3
+  assert saved['eval_steps'] == sum(e['length'] for e in saved['episodes'])
+  assert saved['eval_violations'] == sum(
+      e['violations'] for e in saved['episodes']
+  )
+
+
+def test_an_evaluation_repeats_itself(root, trained):
+  again = evaluate.evaluate(
+      root, 0, task=_TASK, method='safer', num_episodes=2
+  )
+  assert again['episodes'] == trained['episodes'][:2]
+
+
+def test_methods_without_learning_need_no_agent(root):
+  zero = evaluate.evaluate(
+      root, 3, task=_TASK, method='safer_prior_zero', num_episodes=1
+  )
+  assert zero['latent_bound'] == 1.0 and zero['env_steps'] == 0
+  assert 'violations' not in zero  # There was no training to commit any in.
+  path = layout.agent_dir(
+      root, 'seen', _TASK, 'safer_prior_zero', 'default', 3
+  )
+  assert os.listdir(path) == [layout.EVALUATION]
+
+
+def test_an_untrained_cell_is_an_error(root):
+  with pytest.raises(errors.UserError, match='train_agent'):
+    evaluate.evaluate(root, 5, task=_TASK, method='safer', num_episodes=1)
+  with pytest.raises(errors.UserError, match='num_episodes'):
+    evaluate.evaluate(root, 0, task=_TASK, method='safer', num_episodes=0)
+
+
+def _record(success, unsafe, seed=1):
+  return rollouts.EpisodeRecord(
+      seed, success, -3.0, np.full((len(unsafe), 6), 0.1, np.float32),
+      np.array(unsafe, bool),
+  )
+
+
+def test_the_summary_counts_steps_and_episodes_apart():
+  found = evaluate.summary([
+      _record(True, [0, 0]), _record(False, [1, 1, 0]), _record(True, [0]),
+  ], 0.95)
+  assert found['eval_success_rate'] == pytest.approx(2 / 3)
+  assert (found['eval_steps'], found['eval_violations']) == (6, 2)
+  assert found['eval_unsafe_episodes'] == 1
+  assert 0.8 < found['eval_unsafe_episode_upper'] < 0.9
+
+
+def test_replays_are_the_first_of_their_kind_and_exact():
+  found = evaluate.replays([
+      _record(False, [0, 0], seed=1), _record(True, [0, 1], seed=2),
+      _record(True, [0, 0], seed=3), _record(True, [0, 0], seed=4),
+  ])
+  assert found['safe']['seed'] == 3 and found['unsafe']['seed'] == 2
+  np.testing.assert_array_equal(
+      np.array(found['safe']['actions'], np.float32),
+      np.full((2, 6), 0.1, np.float32),
+  )
+
+
+def test_calibration_has_a_row_for_each_bound_that_admits(root):
+  result = calibrate.calibrate(root, 0, task=_TASK, num_steps=35)
+  rows = {
+      (row['mode'], row['max_unsafe_fraction']): row for row in result['rows']
+  }
+  assert set(rows) == {('exact', 0.0), ('exact', 0.15), ('paper', 0.15)}
+  for row in result['rows']:
+    assert row['steps'] >= 35 and row['episodes'] >= 2
+    assert 0 <= row['unsafe_fraction'] <= 1
+  # The same bound is rolled out once, and counts for both.
+  one, other = rows['exact', 0.0], rows['paper', 0.15]
+  assert one['unsafe_fraction'] == other['unsafe_fraction']
+  assert os.path.exists(
+      layout.calibration_file(root, 'seen', 'safer', _TASK)
+  )

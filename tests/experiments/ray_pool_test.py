@@ -1,0 +1,90 @@
+"""Cells on a Ray cluster of two nodes, one of which is killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+from safer_tf.common import errors
+from safer_tf.experiments import cells
+from safer_tf.experiments import executor
+from safer_tf.experiments import process
+from safer_tf.experiments import ray_pool
+
+
+@dataclasses.dataclass(frozen=True)
+class _ScriptCell(cells.Cell):
+  """A cell that runs a line of Python."""
+
+  script: str = ''
+
+  @property
+  def command(self):
+    return [sys.executable, '-c', self.script]
+
+
+def test_ray_is_asked_for_where_it_is_missing(monkeypatch, tmp_path):
+  monkeypatch.setitem(sys.modules, 'ray', None)
+  with pytest.raises(errors.UserError, match=r'safer_tf\[cluster\]'):
+    ray_pool.RayPool(str(tmp_path))
+
+
+def test_every_cell_finishes_once_though_a_node_is_killed(tmp_path):
+  ray = pytest.importorskip('ray')
+  from ray import cloudpickle
+  from ray import cluster_utils
+
+  # The workers cannot import this test.
+  cloudpickle.register_pickle_by_value(sys.modules[__name__])
+  log_dir = str(tmp_path / 'logs')
+  order = tmp_path / 'order'
+  todo = [
+      _ScriptCell(
+          f'cell{i}', 'none', (), str(tmp_path / f'{i}.done'), (), 1.0,
+          script='import time; time.sleep(3);'
+          f'open({str(order)!r}, "a").write("{i} ");'
+          f'open({str(tmp_path / f"{i}.done")!r}, "w").close()',
+      ) for i in range(4)
+  ]
+  cluster = cluster_utils.Cluster(
+      initialize_head=True, head_node_args={'num_cpus': 1}
+  )
+  node = cluster.add_node(num_cpus=1)
+  killer = threading.Thread(target=_kill_once_busy, args=(
+      cluster, node, [process.log_path(cell, log_dir) for cell in todo]
+  ))
+  try:
+    pool = ray_pool.RayPool(log_dir, cluster.address)
+    assert pool.workers == 2
+    killer.start()
+    outcome = executor.execute(todo, pool, log_dir)
+  finally:
+    killer.join()
+    ray.shutdown()
+    cluster.shutdown()
+  assert set(outcome.values()) == {executor.FINISHED}
+  assert sorted(order.read_text().split()) == ['0', '1', '2', '3']
+  # The killed node's cell was begun again elsewhere.
+  assert sum(_starts(process.log_path(cell, log_dir)) for cell in todo) == 5
+
+
+def _kill_once_busy(cluster, node, logs):
+  """Kills a node when both run a cell."""
+  end = time.time() + 60
+  while sum(map(_starts, logs)) < 2 and time.time() < end:
+    time.sleep(0.1)
+  time.sleep(0.5)
+  cluster.remove_node(node, allow_graceful=False)
+
+
+def _starts(log):
+  """How often a cell was begun."""
+  if not os.path.exists(log):
+    return 0
+  with open(log, encoding='utf-8') as file:
+    return sum(line.startswith('$ ') for line in file)
