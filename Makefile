@@ -17,7 +17,7 @@ run: setup  ## Run the whole pipeline at a small size into runs/quickstart.
 	  --gin_file=experiments/quickstart.gin --root_dir=$(QUICKSTART_DIR)
 
 test: setup  ## Run all tests on two cores.
-	$(PYTHON_IN_VENV) -m pytest -n 2
+	$(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile
 
 lint: setup  ## Check style and types.
 	$(PYTHON_IN_VENV) -m ruff check .

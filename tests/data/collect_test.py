@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import gin
 import numpy as np
 import psutil
 import pytest
@@ -60,6 +61,22 @@ def test_one_worker_and_four_write_the_same_bytes(tmp_path):
     np.testing.assert_array_equal(
         getattr(left.index, name), getattr(right.index, name)
     )
+
+
+def test_own_environment_by_gin(tmp_path):
+  gin.external_configurable(fakes.PointEnv, module='fakes')
+  gin.external_configurable(fakes.PointPolicy, module='fakes')
+  gin.parse_config("""
+      collect_data.make_env = @fakes.PointEnv
+      collect_data.make_policy = @fakes.PointPolicy
+      collect_data.tasks = ('left',)
+      collect_data.num_steps = 30
+      collect_data.num_workers = 1
+  """)
+  data_dir = collect.collect_data(str(tmp_path))
+  gin.clear_config()
+  store = store_lib.EpisodeStore(data_dir)
+  assert store.spec == fakes.VECTOR_SPEC and set(store.index.task) == {'left'}
 
 
 def test_another_seed_gives_other_episodes(tmp_path):
