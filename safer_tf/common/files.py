@@ -84,6 +84,27 @@ def _write_error(path: str, error: OSError) -> errors.UserError:
   )
 
 
+@contextlib.contextmanager
+def writing_by_tensorflow(path: str) -> Iterator[None]:
+  """Tells in one line what TensorFlow raises where it cannot write.
+
+  Args:
+    path: what is written, e.g. a checkpoint or a SavedModel.
+
+  Raises:
+    UserError: the disk is full or the directory cannot be written to.
+  """
+  import tensorflow as tf  # pylint: disable=g-import-not-at-top
+
+  try:
+    yield
+  except tf.errors.OpError as error:
+    raise errors.UserError(
+        f'Cannot write {path}: {error.message}. Free some disk space or choose '
+        'another --root_dir; what was finished is kept.'
+    ) from error
+
+
 def write_text(path: str, text: str) -> None:
   """Writes a whole text file or none of it."""
   with replacing(path) as beside:

@@ -3,36 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from typing import Iterator
 
 import tensorflow as tf
 
 from safer_tf.common import errors
+from safer_tf.common import files
 from safer_tf.prior import learner as learner_lib
 
 _LATEST = 'latest'
 _BEST = 'best'
-
-
-@contextlib.contextmanager
-def writing(path: str) -> Iterator[None]:
-  """Tells what TensorFlow raises where it cannot write.
-
-  Args:
-    path: what is written.
-
-  Raises:
-    UserError: the disk is full or the directory cannot be written to.
-  """
-  try:
-    yield
-  except tf.errors.OpError as error:
-    raise errors.UserError(
-        f'Cannot write {path}: {error.message}. Free some disk space or choose '
-        'another --root_dir; what was finished is kept.'
-    ) from error
 
 
 class Checkpoints:
@@ -92,7 +72,7 @@ class Checkpoints:
 
   def save(self) -> None:
     """Writes a checkpoint to resume from."""
-    with writing(self._latest.directory):
+    with files.writing_by_tensorflow(self._latest.directory):
       self._latest.save(checkpoint_number=int(self._learner.step))
 
   def keep_if_best(self, objective: float) -> bool:
@@ -108,7 +88,7 @@ class Checkpoints:
       return False
     self._best_objective.assign(objective)
     self._best_step.assign(self._learner.step)
-    with writing(self._best.directory):
+    with files.writing_by_tensorflow(self._best.directory):
       self._best.save(checkpoint_number=self.best_step)
     return True
 

@@ -121,7 +121,8 @@ def export_prior(
         tf.function(getattr(prior, function), input_signature=signature),
     )
   with files.replacing(path) as beside:
-    tf.saved_model.save(module, beside)
+    with files.writing_by_tensorflow(path):
+      tf.saved_model.save(module, beside)
     _check_equal(prior, tf.saved_model.load(beside), spec)
     card = {**spec.to_json(), 'files': _hashes(beside)}
     files.write_json(os.path.join(beside, layout.PRIOR_SPEC), card)
