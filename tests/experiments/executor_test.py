@@ -119,27 +119,31 @@ def test_two_runs_at_once_carry_a_cell_out_once(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='needs prctl')
-def test_a_killed_run_leaves_no_process_and_can_be_gone_on_with(tmp_path):
+@pytest.mark.parametrize(
+    'number', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+)
+def test_an_ended_run_leaves_no_process_and_is_gone_on_with(tmp_path, number):
   cell = _cell(tmp_path, 'slow', f'''
 import os, time
 open({str(tmp_path / "pid")!r}, 'a').write(str(os.getpid()) + ' ')
 if not os.path.exists({str(tmp_path / "again")!r}): time.sleep(60)
 ''')
   runner = subprocess.Popen([sys.executable, '-c', f'''
-from safer_tf.experiments import cells, process
+from safer_tf.experiments import cells, executor
 class Cell(cells.Cell):
   command = {cell.command!r}
-process.run_cell(
-    Cell('slow', 'none', (), {cell.finished_file!r}),
-    {str(tmp_path / "logs")!r}, 1)
+log_dir = {str(tmp_path / "logs")!r}
+executor.execute(
+    [Cell('slow', 'none', (), {cell.finished_file!r})],
+    executor.LocalPool(log_dir, 1), log_dir)
 '''])
-  _wait_for(lambda: (tmp_path / 'pid').exists())
-  runner.send_signal(signal.SIGKILL)
-  runner.wait()
-  (tmp_path / 'again').touch()
-  assert _execute([cell], tmp_path) == {'slow': executor.FINISHED}
+  _wait_for((tmp_path / 'pid').exists)
+  runner.send_signal(number)
+  runner.wait(20)
   first = int((tmp_path / 'pid').read_text().split()[0])
   _wait_for(lambda: not os.path.exists(f'/proc/{first}'))
+  (tmp_path / 'again').touch()
+  assert _execute([cell], tmp_path) == {'slow': executor.FINISHED}
 
 
 def test_the_tail_of_a_log_resolves_progress_bars(tmp_path):
