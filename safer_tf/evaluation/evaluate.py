@@ -141,19 +141,32 @@ def summary(
 def replays(
     records: Sequence[rollouts.EpisodeRecord],
 ) -> dict[str, dict[str, Any]]:
-  """The first safe success and the first unsafe episode, to play again."""
-  found: dict[str, dict[str, Any]] = {}
-  for record in records:
-    unsafe = bool(record.unsafe.any())
-    if not unsafe and not record.success:
-      continue
-    found.setdefault('unsafe' if unsafe else 'safe', {
-        'seed': record.seed,
-        # Enough digits to give the float32 back.
-        'actions': [[float(f'{a:.9g}') for a in row] for row in record.actions],
-        'unsafe': record.unsafe.tolist(),
-    })
-  return found
+  """The first safe and the first unsafe episode, to play again.
+
+  Args:
+    records: episodes.
+
+  Returns:
+    By `safe` and `unsafe`, where there is one; the safe one is a success if
+    any is.
+  """
+  # A stable sort: successes first, else in order.
+  safe = sorted(
+      (r for r in records if not r.unsafe.any()), key=lambda r: not r.success
+  )
+  unsafe = [record for record in records if record.unsafe.any()]
+  return {
+      kind: {
+          'seed': chosen[0].seed,
+          'success': chosen[0].success,
+          # Enough digits to give the float32 back.
+          'actions': [
+              [float(f'{a:.9g}') for a in row] for row in chosen[0].actions
+          ],
+          'unsafe': chosen[0].unsafe.tolist(),
+      }
+      for kind, chosen in (('safe', safe), ('unsafe', unsafe)) if chosen
+  }
 
 
 def _untrained_cell(

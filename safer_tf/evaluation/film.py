@@ -29,7 +29,7 @@ class Take(NamedTuple):
   Attributes:
     frames: uint8 [T + 1, H, W, 3], the first state's included.
     unsafe: bool [T] label of each step; step t leads to frame t + 1.
-    title: who acted in which task.
+    title: who acted in which task, and how it ended.
   """
 
   frames: np.ndarray
@@ -41,7 +41,8 @@ def play(replay: Mapping[str, Any], pixels: int = _FILM_PIXELS) -> Take:
   """Plays a recorded episode again: it is a pure function of its seed.
 
   Args:
-    replay: `task`, `method`, `seed`, `actions` [T, A] and `unsafe` [T].
+    replay: `task`, `method`, `seed`, `success`, `actions` [T, A] and `unsafe`
+      [T].
     pixels: height and width of a frame.
 
   Returns:
@@ -66,7 +67,10 @@ def play(replay: Mapping[str, Any], pixels: int = _FILM_PIXELS) -> Take:
         'plays as recorded: the environment has changed since. Run evaluate '
         'again.'
     )
-  title = f'{style.label(replay["method"])}, {replay["task"]}'
+  kind = 'unsafe' if any(unsafe) else 'safe'
+  end = 'object extracted' if replay['success'] else 'object not extracted'
+  who = f'{style.label(replay["method"])}, {replay["task"]}'
+  title = f'{who}: {kind} episode, {end}'
   return Take(np.stack(frames), np.array(unsafe, bool), title)
 
 
@@ -111,11 +115,7 @@ def filmstrip(takes: Sequence[Take]) -> figure_lib.Figure:
           f'step {t}: contact' if contact else f'step {t}', fontsize=8,
           color=_CONTACT_COLOUR if contact else '#555555',
       )
-    kind = 'unsafe' if take.unsafe.any() else 'safe'
-    row[0].set_title(
-        f'{take.title}: {kind} episode', loc='left', fontsize=9,
-        fontweight='bold',
-    )
+    row[0].set_title(take.title, loc='left', fontsize=9, fontweight='bold')
     for panel in row[len(strip_steps(take.unsafe, _STRIP_FRAMES)):]:
       panel.set_visible(False)
   figure.subplots_adjust(0.01, 0.09, 0.99, 0.92, wspace=0.06, hspace=0.35)

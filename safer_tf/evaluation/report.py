@@ -166,7 +166,7 @@ def _clips(takes: list[film.Take], root_dir: str) -> Iterator[str]:
     kind = 'unsafe' if take.unsafe.any() else 'safe'
     path = os.path.join(root_dir, layout.VIDEOS_DIR, f'{kind}.mp4')
     film.write_video(take, path)
-    clips.append(page.video(path, f'{take.title}: {kind} episode'))
+    clips.append(page.video(path, take.title))
   yield f'<div class="films">{"".join(clips)}</div>'
 
 
@@ -177,8 +177,8 @@ def choose_replays(replays: list[dict[str, Any]]) -> list[dict[str, Any]]:
     replays: recorded episodes.
 
   Returns:
-    The safe one of SAFER, or else of the next best method, and the unsafe one
-    of the same task, if there are any.
+    A safe one, a success and of SAFER where there is such, and an unsafe one
+    of the same task, of another method where there is such.
   """
   def first(kind: str, task: str | None) -> list[dict[str, Any]]:
     matching = [
@@ -186,9 +186,9 @@ def choose_replays(replays: list[dict[str, Any]]) -> list[dict[str, Any]]:
         and task in (None, replay['task'])
     ]
     return sorted(matching, key=lambda replay: (
-        style.task_order(replay['task']),
-        replay['method'] != 'safer' if kind == 'safe'
-        else replay['method'] == 'safer', style.order(replay['method']),
+        kind == 'safe' and not replay['success'],
+        (replay['method'] == 'safer') == (kind == 'unsafe'),
+        style.task_order(replay['task']), style.order(replay['method']),
     ))[:1]
 
   safe = first('safe', None)

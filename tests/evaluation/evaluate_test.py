@@ -122,6 +122,8 @@ def test_replays_are_the_first_of_their_kind_and_exact():
       _record(True, [0, 0], seed=3), _record(True, [0, 0], seed=4),
   ])
   assert found['safe']['seed'] == 3 and found['unsafe']['seed'] == 2
+  assert evaluate.replays([_record(False, [0], seed=1)])['safe']['seed'] == 1
+  assert 'safe' not in evaluate.replays([_record(True, [1])])
   np.testing.assert_array_equal(
       np.array(found['safe']['actions'], np.float32),
       np.full((2, 6), 0.1, np.float32),

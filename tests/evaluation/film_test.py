@@ -20,6 +20,7 @@ def replay():
   recorder.close()
   return {
       'task': envs.ALL[0], 'method': 'safer', 'seed': 5,
+      'success': record.success,
       'actions': record.actions.tolist(), 'unsafe': record.unsafe.tolist(),
   }
 

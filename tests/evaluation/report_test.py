@@ -169,8 +169,11 @@ def test_an_empty_directory_is_an_error(tmp_path):
 
 
 def test_replays_prefer_a_safe_safer_and_an_unsafe_baseline_of_one_task():
-  def replay(method, task, kind):
-    return {'method': method, 'task': envs.EVALUATION[task], 'kind': kind}
+  def replay(method, task, kind, success=True):
+    return {
+        'method': method, 'task': envs.EVALUATION[task], 'kind': kind,
+        'success': success,
+    }
 
   safe, unsafe = report.choose_replays([
       replay('sac', 0, 'safe'), replay('safer', 1, 'safe'),
@@ -179,6 +182,10 @@ def test_replays_prefer_a_safe_safer_and_an_unsafe_baseline_of_one_task():
   ])
   assert safe == replay('safer', 0, 'safe')
   assert unsafe == replay('parrot', 0, 'unsafe')
+  failed = replay('safer', 0, 'safe', success=False)
+  assert report.choose_replays([failed, replay('sac', 1, 'safe')]) == [
+      replay('sac', 1, 'safe')
+  ]
   assert report.choose_replays([]) == []
   assert report.choose_replays([replay('sac', 2, 'unsafe')]) == [
       replay('sac', 2, 'unsafe')
