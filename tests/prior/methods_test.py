@@ -52,7 +52,7 @@ _SAFER = {
     'train_prior.optimizer': 'adam',
     'train_prior.learning_rate': 1e-3,
     'train_prior.unsafe_weight': 0.1,
-    'train_prior.kl_weight': 1.0,
+    'train_prior.kl_weight': 0.01,
     'train_prior.sample_context': True,
     'train_prior.unsafe_floor': -20.0,
     'SkillPrior.uses_context': True,
