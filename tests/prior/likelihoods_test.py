@@ -36,21 +36,26 @@ def test_measures_each_step_as_acting_would_see_it(store):
   np.testing.assert_array_equal(
       found.episode, np.repeat(numbers, store.index.length[numbers])
   )
+  observe, log_prob, encode = map(
+      tf.function, (prior.observe, prior.log_prob, prior.encode)
+  )
   row = 0
   for number in numbers:
     episode = store.read(number)
     window = tf.zeros([1, _WINDOW, prior.embedding_dim])
     valid = tf.zeros([1, _WINDOW], tf.bool)
     for step in range(len(episode)):
-      embedding, window, valid, context, _ = prior.observe(
-          episode.observation[step:step + 1], window, valid
+      embedding, window, valid, context, _ = observe(
+          tf.constant(episode.observation[step:step + 1]), window, valid
       )
-      arguments = episode.action[step:step + 1], embedding, context
+      arguments = (
+          tf.constant(episode.action[step:step + 1]), embedding, context
+      )
       assert found.log_prob[row] == pytest.approx(
-          float(prior.log_prob(*arguments)[0]), rel=1e-3, abs=1e-3
+          float(log_prob(*arguments)[0]), rel=1e-3, abs=1e-3
       )
       assert found.abs_max_latent[row] == pytest.approx(
-          np.abs(prior.encode(*arguments)).max(), rel=1e-3, abs=1e-3
+          np.abs(encode(*arguments)).max(), rel=1e-3, abs=1e-3
       )
       assert found.unsafe[row] == episode.unsafe[step]
       assert found.success[row] == episode.success
