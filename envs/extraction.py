@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 import numpy as np
 import pybullet
@@ -62,7 +62,7 @@ class State(NamedTuple):
   unsafe: bool
   success: bool
   time_step: Any
-  generator: dict
+  generator: Mapping[str, Any]
 
 
 class ExtractionEnv(py_environment.PyEnvironment):
