@@ -247,6 +247,10 @@ def _stages(root_dir: str) -> list[dict[str, Any]]:
       )
   ):
     stage = files.read_json(path, 'the record of a stage')
+    # An agent's time spans several processes and is part of its result.
+    result = os.path.join(os.path.dirname(path), layout.RESULT)
+    if os.path.exists(result):
+      stage['wall_seconds'] = files.read_json(result, 'it')['wall_seconds']
     found.append({
         'stage': os.path.relpath(os.path.dirname(path), root_dir),
         **{

@@ -204,3 +204,4 @@ def test_each_row_carries_revision_and_seed(root):
       os.path.join(results_dir, collect_results.PROVENANCE), 'provenance'
   )
   assert len(stages) == 8
+  assert {s['wall_seconds'] for s in stages if 'agents' in s['stage']} == {9.0}
