@@ -20,6 +20,8 @@ def _batch(window):
     first = random.integers(0, frames - 1)
     valid[run, first:first + random.integers(1, frames)] = True
     weight[run] = (random.random(_STEPS) < 0.5) & valid[run, window - 1:]
+  # The first tuple is the one that fills up: it must not count twice.
+  valid[0, window - 1] = weight[0, 0] = True
   place = 100 * np.arange(1, _RUNS + 1)[:, None] + np.arange(frames)
   observation = np.where(valid, place, 0)[..., None].astype('f')
   return pipeline.RunBatch(

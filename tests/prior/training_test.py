@@ -99,6 +99,10 @@ def test_learns_which_actions_are_safe(root):
   assert any('tfevents' in name for name in events)
 
 
+class _Killed(Exception):
+  """Stands for the end of the process."""
+
+
 def _interrupted_after(monkeypatch, count):
   """Makes training stop as a kill would, after that many more steps."""
   left = [count]
@@ -106,7 +110,7 @@ def _interrupted_after(monkeypatch, count):
 
   def counted(metrics):
     if left[0] == 0:
-      raise KeyboardInterrupt
+      raise _Killed
     left[0] -= 1
     return is_finite(metrics)
 
@@ -121,7 +125,7 @@ def test_resume_equals_an_uninterrupted_run(root, data, tmp_path, monkeypatch):
   # A checkpoint stands at 3; validations at 2 and 4 were recorded.
   with monkeypatch.context() as patch:
     _interrupted_after(patch, 5)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(_Killed):
       training.train_prior(root)
   assert len(_history(root)) == 2
   assert not os.path.exists(layout.export_dir(root, 'seen', 'safer'))
