@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Optional, Sequence
 
 import gin
+import numpy as np
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 from tf_agents.agents.sac import sac_agent
@@ -30,11 +31,11 @@ class Diagnostics(NamedTuple):
 class LatentSacAgent(sac_agent.SacAgent):
   """SAC (Haarnoja et al. 2018) whose train step is built for two CPU cores.
 
-  One encoder serves both critics and the actor; the critics' loss trains it.
-  The twin critics are one batched network. All gradients are taken at the same
-  parameters, so that one forward pass of the encoder serves every loss, and all
-  random numbers are a function of (seed, train step), so that a resumed run
-  repeats an uninterrupted one.
+  One encoder serves critics, their targets and the actor, and the critics' loss
+  trains it, as in DrQ-v2 (Yarats et al. 2021). All gradients are taken at the
+  same parameters, so that one forward pass of the encoder serves every loss and
+  independent branches fill both cores. All random numbers are a function of
+  (seed, train step), so that a resumed run repeats an uninterrupted one.
 
   Densities are those of the unit box [-1, 1]^A that the action spec is scaled
   from: neither the target entropy nor the entropy bonus depends on the latent
@@ -69,40 +70,51 @@ class LatentSacAgent(sac_agent.SacAgent):
       **kwargs: further arguments of `SacAgent`, e.g. `gamma`.
     """
     observation_spec = time_step_spec.observation
-    critic_spec = (observation_spec, action_spec)
-
-    def critics(name: str) -> networks.TwinCritic:
-      return networks.TwinCritic(
-          networks.make_encoder(observation_spec), action_spec, hidden_units,
-          name=name,
-      )
-
-    critic, target = critics('critic'), critics('target_critic')
-    views = [
-        networks.CriticView(critic_spec, twin, member, f'{twin.name}_{member}')
-        for twin in (critic, target) for member in (0, 1)
+    self._size = int(action_spec.shape[0])
+    self._centre, self._half_range = networks.box(action_spec)
+    self._encoder = networks.make_encoder(observation_spec)
+    features = self._encoder(
+        tf.zeros((1, *observation_spec.shape), observation_spec.dtype)
+    ).shape[-1]
+    self._critics, self._targets = (
+        [
+            networks.Critic(features, self._size, hidden_units, f'{name}_{i}')
+            for i in (1, 2)
+        ] for name in ('critic', 'target_critic')
+    )
+    wrapped = [
+        self._wrapped(critic, (observation_spec, action_spec))
+        for critic in self._critics + self._targets
     ]
     actor = networks.Actor(
-        observation_spec, action_spec, critic.encoder, hidden_units
-    )
-    self._size = int(action_spec.shape[0])
-    self._log_volume = float(
-        tf.reduce_sum(tf.math.log(critic.half_range))
+        observation_spec, action_spec, self._encoder, hidden_units
     )
     super().__init__(
-        time_step_spec, action_spec, critic_network=views[0],
-        critic_network_2=views[1], target_critic_network=views[2],
-        target_critic_network_2=views[3], actor_network=actor,
+        time_step_spec, action_spec, critic_network=wrapped[0],
+        critic_network_2=wrapped[1], target_critic_network=wrapped[2],
+        target_critic_network_2=wrapped[3], actor_network=actor,
         actor_optimizer=actor_optimizer, critic_optimizer=critic_optimizer,
         alpha_optimizer=alpha_optimizer,
         target_entropy=self._size * target_entropy_per_dimension, **kwargs,
     )
-    self._twin, self._target_twin = critic, target
     self._seed = seed
-    # XLA fuses the many small operations of an MLP; it slows convolutions.
-    compiled = len(observation_spec.shape) == 1
-    self.update = tf.function(self._update, jit_compile=compiled)
-    self.act = tf.function(self._act, jit_compile=compiled)
+    self.update = tf.function(self._update)
+    self.act = tf.function(self._act)
+
+  def _wrapped(
+      self, critic: networks.Critic, spec: Any
+  ) -> networks.CriticNetwork:
+    """A critic as SacAgent's own losses call it."""
+
+    def value(observation, action):
+      projected = critic.project(self._encoder(observation))
+      return critic.value(projected, self._unit(action))
+
+    return networks.CriticNetwork(spec, value, critic, critic.name)
+
+  def _unit(self, action: tf.Tensor) -> tf.Tensor:
+    """Actions with the spec's box as [-1, 1]."""
+    return (action - self._centre) / self._half_range
 
   def _act(self, observation: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     """Actions of the collect policy, random as a function of (seed, step).
@@ -114,10 +126,10 @@ class LatentSacAgent(sac_agent.SacAgent):
     Returns:
       float32 [B, A] inside the action spec.
     """
-    features = self._twin.encoder(observation)
-    noise = self._noise(tf.shape(observation)[0], _ACT, step)
+    features = self._encoder(observation)
+    noise = self._noise(observation, _ACT, step)
     unit, _ = self._actor_network.sample(features, noise)
-    return self._twin.centre + self._twin.half_range * unit
+    return self._centre + self._half_range * unit
 
   def _train(
       self, experience: Any, weights: Optional[Any] = None
@@ -157,32 +169,32 @@ class LatentSacAgent(sac_agent.SacAgent):
     Returns:
       The values of `Diagnostics` before the update, in one float32 vector.
     """
-    batch = tf.shape(reward)[0]
     step = self.train_step_counter
     alpha = tf.exp(self._log_alpha)
     targets = self._td_targets(
         reward, discount, next_observation, alpha,
-        self._noise(batch, _NEXT_ACTION, step),
+        self._noise(reward, _NEXT_ACTION, step),
     )
-    critic_variables = self._twin.trainable_variables
-    unit = (action - self._twin.centre) / self._twin.half_range
+    critic_variables = self._critic_variables()
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(critic_variables)
-      features = self._twin.encoder(observation)
-      values = self._twin.values(features, unit)
+      features = self._encoder(observation)
+      projected = [critic.project(features) for critic in self._critics]
+      values = _values(self._critics, projected, self._unit(action))
       critic_loss = self._critic_loss_weight * tf.reduce_mean(
           tf.reduce_sum(self._td_errors_loss_fn(targets, values), axis=0)
       )
     critic_gradients = tape.gradient(critic_loss, critic_variables)
 
-    features = tf.stop_gradient(features)
     actor_variables = self._actor_network.policy_variables()
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(actor_variables)
-      unit, log_prob = self._actor_network.sample(
-          features, self._noise(batch, _ACTION, step)
+      chosen, log_prob = self._actor_network.sample(
+          features, self._noise(reward, _ACTION, step)
       )
-      value = tf.reduce_min(self._twin.values(features, unit), axis=0)
+      value = tf.reduce_min(
+          _values(self._critics, projected, chosen), axis=0
+      )
       actor_loss = self._actor_loss_weight * tf.reduce_mean(
           alpha * log_prob - value
       )
@@ -213,27 +225,46 @@ class LatentSacAgent(sac_agent.SacAgent):
       self, reward, discount, next_observation, alpha, noise
   ) -> tf.Tensor:
     """Soft Bellman targets [B]; the smaller of the two target critics."""
-    unit, log_prob = self._actor_network.sample(
-        self._twin.encoder(next_observation), noise
-    )
-    values = self._target_twin.values(
-        self._target_twin.encoder(next_observation), unit
-    )
+    features = self._encoder(next_observation)
+    action, log_prob = self._actor_network.sample(features, noise)
+    projected = [critic.project(features) for critic in self._targets]
+    values = _values(self._targets, projected, action)
     soft_value = tf.reduce_min(values, axis=0) - alpha * log_prob
     return self._reward_scale_factor * reward + (
         self._gamma * discount * soft_value
     )
 
-  def _noise(self, batch: Any, stream: int, step: Any) -> tf.Tensor:
+  def _critic_variables(self) -> list[tf.Variable]:
+    """What the critics' loss trains: both critics and the encoder."""
+    found = list(self._encoder.trainable_variables)
+    for critic in self._critics:
+      found += critic.trainable_variables
+    return found
+
+  def _noise(self, like: tf.Tensor, stream: int, step: Any) -> tf.Tensor:
+    """Standard normal numbers [B, A] for a tensor [B, ...]."""
     key = tf.stack([
         tf.constant(self._seed * 3 + stream, tf.int64), tf.cast(step, tf.int64)
     ])
-    return tf.random.stateless_normal((batch, self._size), key)
+    return tf.random.stateless_normal((tf.shape(like)[0], self._size), key)
 
   def _actions_and_log_probs(self, time_steps, training=False):
     """As in `SacAgent`, with densities of the unit box."""
     actions, log_prob = super()._actions_and_log_probs(time_steps, training)
-    return actions, log_prob + self._log_volume
+    return actions, log_prob + np.log(self._half_range).sum()
+
+
+def _values(
+    critics: Sequence[networks.Critic],
+    projected: Sequence[tf.Tensor],
+    action: tf.Tensor,
+) -> tf.Tensor:
+  """Values [2, B] of two critics."""
+  # Two plain products, not a batched one: only those spread over the cores.
+  return tf.stack([
+      critic.value(features, action)
+      for critic, features in zip(critics, projected)
+  ])
 
 
 @gin.configurable
@@ -242,13 +273,13 @@ def make_agent(
     action_spec: Any,
     seed: int,
     hidden_units: Sequence[int] = (256, 256),
-    actor_learning_rate: float = 3e-4,
-    critic_learning_rate: float = 3e-4,
+    actor_learning_rate: float = 1e-3,
+    critic_learning_rate: float = 1e-3,
     alpha_learning_rate: float = 3e-4,
     initial_alpha: float = 0.1,
-    target_entropy_per_dimension: float = 0.5,
-    gamma: float = 0.99,
-    target_update_tau: float = 0.005,
+    target_entropy_per_dimension: float = 0.0,
+    gamma: float = 0.95,
+    target_update_tau: float = 0.02,
     target_update_period: int = 1,
 ) -> LatentSacAgent:
   """Builds the agent from gin's values.

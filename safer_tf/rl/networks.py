@@ -1,9 +1,9 @@
-"""Actor, twin critics and the image encoder that they share."""
+"""Actor, critics and the image encoder that they share."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import gin
 import numpy as np
@@ -152,120 +152,125 @@ class Actor(network.Network):
     return [v for v in self.trainable_variables if id(v) not in shared]
 
 
-class TwinCritic(tf.keras.layers.Layer):
-  """Two critics with LayerNorm, evaluated as one batched computation.
-
-  Every weight holds both critics along its first axis, so a layer is one
-  batched product instead of two.
-  """
+class Critic(tf.Module):
+  """Value of an action by the shared encoder's features; with LayerNorm."""
 
   def __init__(
-      self,
-      encoder: tf.keras.layers.Layer,
-      action_spec: tensor_spec.BoundedTensorSpec,
-      hidden_units: Sequence[int],
-      name: str = 'twin_critic',
+      self, features: int, actions: int, hidden_units: Sequence[int], name: str
   ):
     """Builds the layers.
 
     Args:
-      encoder: layer that turns observations into features [B, F].
-      action_spec: spec of one action [A].
-      hidden_units: sizes of the hidden layers.
+      features: size F of what the shared encoder gives.
+      actions: size A of an action.
+      hidden_units: sizes of the hidden layers, at least one.
       name: name of the layer.
     """
     super().__init__(name=name)
-    self.encoder = encoder
-    self.centre, self.half_range = _box(action_spec)
-    self._hidden = [_TwinDense(units, norm=True) for units in hidden_units]
-    self._value = _TwinDense(1, norm=False)
+    first, *others = hidden_units
+    # One layer on [features, action], as two products.
+    self._from_features = _Linear(features, first, features + actions)
+    self._from_action = _Linear(actions, first, features + actions)
+    self._norms = [_NormRelu(units) for units in hidden_units]
+    self._hidden = [
+        _Linear(size, units, size)
+        for size, units in zip(hidden_units, others)
+    ]
+    self._value = _Linear(hidden_units[-1], 1, hidden_units[-1])
+    self._bias = tf.Variable(0.0, name='bias')
 
-  def call(self, observation: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
-    """Values [2, B] of actions in the spec's units."""
-    unit = (action - self.centre) / self.half_range
-    return self.values(self.encoder(observation), unit)
+  def project(self, features: tf.Tensor) -> tf.Tensor:
+    """The features' share of the first layer, for `value`.
 
-  def values(self, features: tf.Tensor, unit_action: tf.Tensor) -> tf.Tensor:
-    """Values of both critics.
+    Apart from `value`, as one product serves all actions of the same states.
 
     Args:
       features: float32 [B, F].
+
+    Returns:
+      float32 [B, units].
+    """
+    return self._from_features(features)
+
+  def value(self, projected: tf.Tensor, unit_action: tf.Tensor) -> tf.Tensor:
+    """Values of actions.
+
+    Args:
+      projected: what `project` made of the features.
       unit_action: actions with the spec's box as [-1, 1], float32 [B, A].
 
     Returns:
-      float32 [2, B].
+      float32 [B].
     """
-    hidden = tf.concat([features, unit_action], axis=-1)[tf.newaxis]
-    for layer in self._hidden:
-      hidden = layer(hidden)
-    return self._value(hidden)[..., 0]
+    hidden = self._norms[0](projected + self._from_action(unit_action))
+    for layer, norm in zip(self._hidden, self._norms[1:]):
+      hidden = norm(layer(hidden))
+    return self._value(hidden)[:, 0] + self._bias
 
 
-class CriticView(network.Network):
-  """One of the twin critics, as the critic network TF-Agents expects."""
+class CriticNetwork(network.Network):
+  """A critic as the network of (observation, action) TF-Agents expects.
+
+  The shared encoder is used, not owned: it is no variable of the network.
+  """
 
   def __init__(
       self,
       input_tensor_spec: Any,
-      twin: TwinCritic,
-      member: int,
-      name: str = 'Critic',
+      value: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+      critic: Critic,
+      name: str = 'CriticNetwork',
   ):
-    """Wraps one critic.
+    """Wraps a critic.
 
     Args:
       input_tensor_spec: specs of (observation, action).
-      twin: both critics.
-      member: 0 or 1.
+      value: function of observations and actions to values [B].
+      critic: what `value` calls; its variables are the network's.
       name: name of the network.
     """
     super().__init__(input_tensor_spec, state_spec=(), name=name)
-    self._twin = twin
-    self._member = member
+    self._of = value
+    self._critic = critic
 
   def call(self, inputs, step_type=(), network_state=(), training=False):
     del step_type, training
-    observation, action = inputs
-    return self._twin(observation, action)[self._member], network_state
+    return self._of(*inputs), network_state
 
 
-class _TwinDense(tf.keras.layers.Layer):
-  """Two dense layers side by side; LayerNorm and ReLU if `norm`."""
+class _Linear(tf.keras.layers.Layer):
+  """A linear map [B, size] to [B, units], without a bias."""
 
-  def __init__(self, units: int, norm: bool):
+  def __init__(self, size: int, units: int, fan_in: int):
     super().__init__()
-    self._units = units
-    self._norm = norm
-
-  def build(self, input_shape):
-    size = int(input_shape[-1])
-    limit = math.sqrt(6.0 / (size + self._units))  # Glorot, for each critic.
+    limit = math.sqrt(6.0 / (fan_in + units))  # Glorot.
     self._kernel = self.add_weight(
-        'kernel', (2, size, self._units),
+        'kernel', (size, units),
         initializer=tf.keras.initializers.RandomUniform(-limit, limit),
     )
-    self._bias = self.add_weight(
-        'bias', (2, 1, self._units), initializer='zeros'
-    )
-    if self._norm:
-      self._gain = self.add_weight(
-          'gain', (2, 1, self._units), initializer='ones'
-      )
-    super().build(input_shape)
 
   def call(self, inputs: tf.Tensor) -> tf.Tensor:
-    hidden = tf.matmul(inputs, self._kernel)
-    if not self._norm:
-      return hidden + self._bias
-    mean, variance = tf.nn.moments(hidden, axes=-1, keepdims=True)
-    hidden = (hidden - mean) * (tf.math.rsqrt(variance + 1e-5) * self._gain)
-    return tf.nn.relu(hidden + self._bias)
+    return tf.matmul(inputs, self._kernel)
 
 
-def _box(
+class _NormRelu(tf.keras.layers.Layer):
+  """LayerNorm and ReLU of [B, units]."""
+
+  def __init__(self, units: int):
+    super().__init__()
+    self._gain = self.add_weight('gain', (units,), initializer='ones')
+    self._bias = self.add_weight('bias', (units,), initializer='zeros')
+
+  def call(self, inputs: tf.Tensor) -> tf.Tensor:
+    mean, variance = tf.nn.moments(inputs, axes=-1, keepdims=True)
+    scale = tf.math.rsqrt(variance + 1e-5) * self._gain
+    return tf.nn.relu((inputs - mean) * scale + self._bias)
+
+
+def box(
     spec: tensor_spec.BoundedTensorSpec,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Centre and half range [A] of a spec's box."""
+  """Centre [A] and half range [A] of an action spec's box."""
   low = np.broadcast_to(spec.minimum, spec.shape).astype(np.float32)
   high = np.broadcast_to(spec.maximum, spec.shape).astype(np.float32)
   return 0.5 * (low + high), 0.5 * (high - low)

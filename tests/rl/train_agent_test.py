@@ -12,10 +12,12 @@ import pytest
 import tensorflow as tf
 from tf_agents.trajectories import time_step as ts
 
+import envs
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.prior import export
+from safer_tf.prior import skill_prior
 from safer_tf.rl import agent as sac
 from safer_tf.rl import latent_env
 from safer_tf.rl import policies
@@ -195,8 +197,7 @@ def _check_policies(directory, prior_dir):
 
 
 @pytest.mark.parametrize('changes', [
-    # SAC on the prior's embedding, from pixels of its own, Prior-Explore.
-    {'method': 'sac', 'action_space': 'raw'},
+    # SAC from pixels of its own; Prior-Explore on the prior's embedding.
     {'method': 'sac', 'action_space': 'raw', 'encoder': 'own', 'prior': None,
      'make_env': lambda name: fakes.ReachEnv(images=True)},
     {'method': 'prior_explore', 'action_space': 'raw',
@@ -208,6 +209,21 @@ def test_raw_action_methods(root, changes):
   assert result['latent_bound'] is None
   assert result['env_steps'] == 90
   assert result['action_space'] == 'raw'
+
+
+def test_trains_in_the_simulator_from_pixels(tmp_path):
+  prior = skill_prior.SkillPrior((48, 48, 3), 6, window=2)
+  export.export_prior(
+      prior, layout.export_dir(str(tmp_path), 'seen', 'safer'), 'safer',
+      'uint8', {},
+  )
+  directory = _train(
+      str(tmp_path), envs.load_task, task=envs.ALL[0], encoder='own',
+      num_steps=40, initial_steps=30, batch_size=4,
+  )
+  result = files.read_json(os.path.join(directory, layout.RESULT), 'it')
+  assert result['env_steps'] == 40
+  assert 0 <= result['violations'] <= 40
 
 
 def test_learns_a_trivial_task(root):
