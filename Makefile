@@ -1,7 +1,7 @@
 # Two commands from a fresh clone: `make run` and `make test`.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint benchmark benchmark-full clean
+.PHONY: help setup setup-sb3 run test lint benchmark benchmark-full clean
 
 PYTHON_IN_VENV := .venv/bin/python
 QUICKSTART_DIR ?= runs/quickstart
@@ -23,11 +23,14 @@ lint: setup  ## Check style and types.
 	$(PYTHON_IN_VENV) -m ruff check .
 	$(PYTHON_IN_VENV) -m mypy
 
-benchmark: setup  ## Measure against the baselines (at most 25 minutes).
+setup-sb3: setup  # The baseline that cannot share .venv.
+	@bash bin/setup_sb3.sh
+
+benchmark: setup-sb3  ## Measure against the baselines (at most 25 minutes).
 	$(PYTHON_IN_VENV) bin/benchmark.py
 
-benchmark-full: setup  ## Measure whole cells and compare their learning.
+benchmark-full: setup-sb3  ## Measure whole cells and compare their learning.
 	$(PYTHON_IN_VENV) bin/benchmark.py --full
 
-clean:  ## Remove .venv and build products; runs/ stays.
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+clean:  ## Remove .venv, .venv-sb3 and build products; runs/ stays.
+	rm -rf .venv .venv-sb3 build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

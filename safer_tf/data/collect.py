@@ -202,7 +202,7 @@ def _collect(
     data_dir: str, spec: schema.EpisodeSpec, source: Source,
     units: Sequence[Unit], num_workers: int,
 ) -> list[dataset.Index]:
-  work = functools.partial(_collect_unit, data_dir, spec, source)
+  work = functools.partial(collect_unit, data_dir, spec, source)
   parts = {}
   total = sum(unit.num_steps for unit in units)
   with progress.bar(total, 'Collecting', 'step') as bar:
@@ -237,7 +237,7 @@ def _run(
         future.cancel()
 
 
-def _collect_unit(
+def collect_unit(
     data_dir: str, spec: schema.EpisodeSpec, source: Source, unit: Unit
 ) -> dataset.Index:
   """Collects one shard unless it is there, verifies and indexes it."""

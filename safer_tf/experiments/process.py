@@ -22,7 +22,7 @@ _TAIL_BYTES = 4096
 _PROGRESS_SECONDS = '2'  # The log is what the overall progress is read from.
 _PR_SET_PDEATHSIG = 1
 # What sizes the thread pools of NumPy, OpenMP and TensorFlow.
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS',
     'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS',
 )
@@ -123,7 +123,7 @@ def _environment(threads: int) -> dict[str, str]:
       os.environ, PYTHONUNBUFFERED='1', MPLBACKEND='Agg',
       **{progress.SECONDS_VARIABLE: _PROGRESS_SECONDS},
   )
-  environment.update({name: str(threads) for name in _THREAD_VARIABLES})
+  environment.update({name: str(threads) for name in THREAD_VARIABLES})
   return environment
 
 

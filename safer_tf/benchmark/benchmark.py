@@ -1,0 +1,63 @@
+"""The whole benchmark: every row, one table, one file."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from typing import Sequence
+
+from safer_tf.benchmark import measurement
+from safer_tf.benchmark import sizes as sizes_lib
+from safer_tf.benchmark import table
+from safer_tf.common import errors
+from safer_tf.common import layout
+
+# Each is a module with `measure(root_dir, sizes, full)`.
+PARTS = ('simulation', 'collection', 'priors', 'latent', 'updates', 'cells')
+LEARNING = 'learning'  # Only of a full benchmark.
+
+
+def run(
+    root_dir: str, results_dir: str, only: Sequence[str] = (),
+    full: bool = False,
+) -> list[measurement.Measurement]:
+  """Measures, prints the table and writes `benchmark.json`.
+
+  Args:
+    root_dir: run directory for what the measures need.
+    results_dir: where the file of a complete benchmark goes; that of a part
+      goes below `root_dir`.
+    only: parts to run, of `PARTS` and `LEARNING`; all if empty.
+    full: runs wholes instead of scaling parts up, and compares learning.
+
+  Returns:
+    The measurements.
+
+  Raises:
+    UserError: there is no such part, or a gin value is missing.
+  """
+  available = (*PARTS, LEARNING) if full else PARTS
+  unknown = sorted(set(only) - set(available))
+  if unknown:
+    raise errors.UserError(
+        f'--only={",".join(unknown)}: expected some of {", ".join(available)}'
+        f'{"" if full else f"; {LEARNING} needs --full"}.'
+    )
+  sizes = sizes_lib.Sizes()
+  measurements = []
+  for name in available:
+    if only and name not in only:
+      continue
+    start = time.monotonic()
+    print(f'Measuring {name} ...', flush=True)
+    part = importlib.import_module(f'safer_tf.benchmark.{name}')
+    measurements += part.measure(root_dir, sizes, full)
+    print(f'  took {time.monotonic() - start:.0f} s', flush=True)
+  measurements.sort(key=lambda line: line.row)
+  path = table.default_path(
+      layout.results_dir(root_dir) if only else results_dir, full
+  )
+  table.write(path, measurements)
+  print(f'\n{table.text(measurements)}\n\n{os.path.abspath(path)}')
+  return measurements

@@ -1,0 +1,146 @@
+"""Rows 2 and 10: collecting data with two workers, and more of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from typing import NamedTuple
+
+import envs
+from envs import scripted
+from safer_tf.benchmark import measurement
+from safer_tf.benchmark import scaling
+from safer_tf.benchmark import sizes as sizes_lib
+from safer_tf.benchmark import timing
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.data import collect
+from safer_tf.data import schema
+
+_PAPER_STEPS = 1_000_000  # Section 5.1.
+_LONGER = 4  # Times as many steps, to see whether the cost is linear.
+_SOURCE = collect.Source(
+    'envs:load_task', 'envs.scripted:ScriptedPolicy', scripted.NOISE_LEVELS, 0
+)
+
+
+class _Collected(NamedTuple):
+  """What one worker has done.
+
+  Attributes:
+    steps: collected.
+    seconds: that it took.
+    memory: the worker's peak so far, GB.
+  """
+
+  steps: int
+  seconds: float
+  memory: float
+
+
+def measure(
+    root_dir: str, sizes: sizes_lib.Sizes, full: bool
+) -> list[measurement.Measurement]:
+  """Measures row 2 and the part of row 10 that is about collection.
+
+  Args:
+    root_dir: run directory of the benchmark.
+    sizes: how much of each measure is run.
+    full: collects the paper's million steps instead of scaling up.
+
+  Returns:
+    The measurements.
+  """
+  turns = [
+      [(task, shard, sizes.collection_steps) for shard in (0, 1)]
+      for task in envs.ALL[:sizes.rounds]
+  ]
+  warm = [(envs.ALL[0], shard, 1) for shard in (0, 1)]
+  found = scaling.compare(collect_shard, turns, warm)
+  minutes = _PAPER_STEPS / 60 * sum(found.pair_seconds) / sum(
+      part.steps for turn in found.results for part in turn
+  )
+  note = 'processes already started'
+  if full:
+    minutes = _whole(root_dir, sizes.full_collection_steps) / 60
+    minutes *= _PAPER_STEPS / sizes.full_collection_steps
+    note = ''
+  peaks = [max(part.memory for part in turn) for turn in found.results]
+  return [
+      measurement.Measurement(
+          2, 'collection, 2 workers over 1', found.ours, 'x',
+          'two pure-Python loops over one', found.loops,
+          (measurement.Target('ratio', '>=', 0.95),), 2.0,
+          'two cores that share nothing',
+      ),
+      measurement.Measurement(
+          2, '1,000,000 steps with 2 workers', minutes, 'minutes',
+          'one worker', minutes * found.ours,
+          (measurement.Target('value', '<=', 25),),
+          scaled=not full or sizes.full_collection_steps != _PAPER_STEPS,
+          note=note,
+      ),
+      measurement.Measurement(
+          2, 'peak memory of a worker at the end', peaks[-1], 'GB',
+          'after its first shards', peaks[0],
+          (measurement.Target('ratio', '<=', 1.05),),
+      ),
+      _linearity(sizes),
+  ]
+
+
+def _linearity(sizes: sizes_lib.Sizes) -> measurement.Measurement:
+  """Time of a step in a large shard over that in a small one (row 10)."""
+  small = max(1, sizes.collection_steps // _LONGER)
+  costs: dict[int, list[float]] = {small: [], small * _LONGER: []}
+  with timing.warm_pool(1) as pool:
+    for turn, task in enumerate(envs.ALL[-sizes.rounds:]):
+      # The first call of a task loads it.
+      pool.submit(collect_shard, task, 0, 1, f'load{turn}').result()
+      for steps in costs:
+        part = pool.submit(
+            collect_shard, task, 0, steps, f'{turn}-{steps}'
+        ).result()
+        costs[steps].append(1e3 * part.seconds / part.steps)
+  short, long = (statistics.median(values) for values in costs.values())
+  return measurement.Measurement(
+      10, f'collection, a step of {_LONGER}x as many', long, 'ms',
+      f'a step of {small}', short,
+      (measurement.Target('ratio', '<=', 1.1),),
+  )
+
+
+def collect_shard(task: str, shard: int, num_steps: int, name: str) -> tuple:
+  """Collects one shard as `collect_data` does, and throws it away.
+
+  Args:
+    task: name of the task.
+    shard: number of the shard.
+    num_steps: of the shard.
+    name: of the attempt.
+
+  Returns:
+    A `_Collected`.
+  """
+  directory = tempfile.mkdtemp(prefix=f'benchmark-{name}-')
+  try:
+    start = time.perf_counter()
+    index = collect.collect_unit(
+        directory, schema.EpisodeSpec((48, 48, 3), 'uint8', 6), _SOURCE,
+        collect.Unit(task, shard, num_steps),
+    )
+    took = time.perf_counter() - start
+  finally:
+    shutil.rmtree(directory)
+  return _Collected(int(index.length.sum()), took, timing.peak_memory())
+
+
+def _whole(root_dir: str, num_steps: int) -> float:
+  """Seconds of a whole collection; kept, so that it is done once."""
+  run_dir = os.path.join(root_dir, 'whole')
+  collect.collect_data(run_dir, num_steps=num_steps, num_workers=2)
+  stage = os.path.join(layout.data_dir(run_dir), layout.STAGE)
+  return files.read_json(stage, 'a finished dataset')['wall_seconds']

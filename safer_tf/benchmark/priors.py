@@ -1,0 +1,332 @@
+"""Rows 3, 4 and 10: training a prior, its input, and larger datasets."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from typing import Any, NamedTuple
+
+import gin
+import numpy as np
+import tensorflow as tf
+
+from safer_tf.benchmark import measurement
+from safer_tf.benchmark import sizes as sizes_lib
+from safer_tf.benchmark import timing
+from safer_tf.common import config
+from safer_tf.common import layout
+from safer_tf.data import collect
+from safer_tf.data import dataset
+from safer_tf.data import pipeline
+from safer_tf.data import store as store_lib
+from safer_tf.prior import compaction
+from safer_tf.prior import learner as learner_lib
+from safer_tf.prior import objective
+from safer_tf.prior import skill_prior
+
+_METHOD = 'methods/safer.gin'
+_WARM = 3  # Batches before the clock: graphs and buffers are made.
+_PIPELINE_BATCHES = 10  # For each batch of training.
+
+
+class SeparateWindows(learner_lib.Learner):
+  """The plain learner: every window's frames are embedded on their own.
+
+  Same model, same batches, same values; W times as many frames.
+  """
+
+  def terms(self, batch: pipeline.RunBatch) -> objective.Terms:
+    """As `Learner.terms`."""
+    prior, settings = self.prior, self._settings
+    compact = compaction.compact(batch, prior.window, settings.safe_runs)
+    frames = tf.gather(compact.observation, compact.window)
+    embeddings = prior.embed(tf.reshape(frames, [-1, *frames.shape[2:]]))
+    embeddings = tf.reshape(
+        embeddings, [-1, prior.window, prior.embedding_dim]
+    )
+    mean, stddev = prior.infer_context(embeddings, compact.valid)
+    log_prob = prior.log_prob(
+        compact.action, embeddings[:, -1], self._context(mean, stddev)
+    )
+    return objective.safer_objective(
+        log_prob, objective.kl_to_prior(mean, stddev), compact.safe,
+        compact.unsafe, unsafe_weight=settings.unsafe_weight,
+        kl_weight=settings.kl_weight, unsafe_floor=settings.unsafe_floor,
+        freeze_below=settings.freeze_below,
+    )
+
+
+class Throughput(NamedTuple):
+  """Tuples a second.
+
+  Attributes:
+    ours: training, its input included.
+    separate: training that embeds every window's frames, input included.
+    floor: the encoder's forward and backward pass alone.
+    tuples: of a mean batch.
+    frames: of a mean batch, each once.
+  """
+
+  ours: float
+  separate: float
+  floor: float
+  tuples: float
+  frames: float
+
+
+def measure(
+    root_dir: str, sizes: sizes_lib.Sizes, full: bool
+) -> list[measurement.Measurement]:
+  """Measures rows 3 and 4 and the part of row 10 about training.
+
+  Args:
+    root_dir: run directory of the benchmark; a dataset is collected there.
+    sizes: how much of each measure is run.
+    full: no difference here.
+
+  Returns:
+    The measurements.
+  """
+  del full
+  collect.collect_data(root_dir, num_steps=sizes.data_steps, num_workers=2)
+  data_dir = layout.data_dir(root_dir)
+  small, large = (
+      stretched(data_dir, os.path.join(root_dir, f'stretched{steps}'), steps)
+      for steps in sizes.stored_steps
+  )
+  here = 'safer_tf.benchmark.priors'
+  threads = timing.cores()
+  trained = timing.alone(
+      f'{here}:throughput', data_dir, sizes.rounds, sizes.prior_batches,
+      threads=threads,
+  )
+  count = sizes.rounds * sizes.prior_batches * _PIPELINE_BATCHES
+  rate, memory = timing.alone(
+      f'{here}:pipeline_rate', large, count, threads=threads
+  )
+  few, many = timing.alone(
+      f'{here}:step_times', small, large, sizes.rounds, sizes.prior_batches,
+      threads=threads,
+  )
+  return [
+      measurement.Measurement(
+          3, 'prior training, SAFER, w = 16', trained.ours, 'tuples/s',
+          "same model, every window's frames embedded", trained.separate,
+          (
+              measurement.Target('value', '>=', 1500),
+              measurement.Target('ratio', '>=', 5),
+          ), trained.floor,
+          'encoder forward and backward on the frames of the batch, alone',
+          note=f'{trained.tuples:.0f} tuples, {trained.frames:.0f} frames a '
+          'batch',
+      ),
+      measurement.Measurement(
+          4, 'input pipeline alone', rate, 'tuples/s', 'what row 3 consumes',
+          trained.ours, (measurement.Target('ratio', '>=', 3),),
+      ),
+      measurement.Measurement(
+          4, f'memory at {sizes.stored_steps[1]:,} steps', memory, 'GB',
+          'raw frames of 48x48x3 bytes', sizes.stored_steps[1] * 6912 / 1e9,
+          (measurement.Target('value', '<=', 4),),
+          note='peak of a process that reads batches; the index is real, its '
+          'episodes repeat',
+      ),
+      measurement.Measurement(
+          10, f'training step at {sizes.stored_steps[1]:,} stored steps',
+          1e3 * many, 'ms', f'at {sizes.stored_steps[0]:,}', 1e3 * few,
+          (measurement.Target('ratio', '<=', 1.1),),
+      ),
+  ]
+
+
+def stretched(data_dir: str, root_dir: str, num_steps: int) -> str:
+  """A dataset of about so many steps whose episodes are those of another.
+
+  Args:
+    data_dir: dataset to take the shards from.
+    root_dir: run directory of the new dataset.
+    num_steps: wanted.
+
+  Returns:
+    Data directory with an index of its own and no shards.
+  """
+  spec, _ = dataset.read_spec(data_dir)
+  index = dataset.read_index(data_dir)
+  target = layout.data_dir(root_dir)
+  episodes = round(num_steps / index.length.mean())
+  if episodes <= len(index):
+    # Evenly spaced: all tasks keep their share.
+    chosen = np.linspace(0, len(index) - 1, max(1, episodes)).astype(int)
+  else:
+    chosen = np.arange(episodes) % len(index)
+  dataset.write_spec(target, spec)
+  back = os.path.relpath(data_dir, target)
+  dataset.finish(target, dataclasses.replace(
+      _chosen(index, chosen), shard_names=np.array(
+          [os.path.join(back, str(name)) for name in index.shard_names]
+      ),
+  ))
+  return target
+
+
+def _chosen(index: dataset.Index, episodes: np.ndarray) -> dataset.Index:
+  """The index of some episodes, in the order given."""
+  first = np.cumsum(index.length) - index.length
+  length = index.length[episodes]
+  steps = np.repeat(first[episodes] - np.cumsum(length) + length, length)
+  steps += np.arange(length.sum())
+  columns = {'unsafe': steps, 'reward': steps, 'shard_names': slice(None)}
+  return dataset.Index(**{
+      field.name: getattr(index, field.name)[columns.get(field.name, episodes)]
+      for field in dataclasses.fields(index)
+  })
+
+
+def throughput(data_dir: str, rounds: int, batches: int) -> Throughput:
+  """Trains both ways by turns on the same kind of batches.
+
+  Args:
+    data_dir: dataset.
+    rounds: turns.
+    batches: of a turn of ours; the plain one gets a third of them.
+
+  Returns:
+    Medians over the turns.
+  """
+  sampler = _sampler(data_dir)
+  source = pipeline.training_batches(sampler)
+  ours, separate = _learner(), _learner(SeparateWindows)
+  counted = [_counts(sampler.batch(step)) for step in range(8)]
+  tuples, frames = (float(np.mean(column)) for column in zip(*counted))
+  floor = _encoder_pass(ours.prior, round(frames))
+
+  def train(learner):
+    float(learner.train_step(next(source))['loss'])
+
+  calls = {
+      'ours': lambda: train(ours), 'separate': lambda: train(separate),
+      'floor': floor,
+  }
+  for call in calls.values():
+    for _ in range(_WARM):
+      call()
+  found = timing.interleaved(
+      calls, rounds, {'ours': batches, 'separate': max(1, batches // 3)}
+  )
+  source.close()
+  return Throughput(
+      tuples / found['ours'], tuples / found['separate'],
+      tuples / found['floor'], tuples, frames,
+  )
+
+
+def pipeline_rate(data_dir: str, count: int) -> tuple[float, float]:
+  """Takes batches and does nothing with them.
+
+  Args:
+    data_dir: dataset.
+    count: batches.
+
+  Returns:
+    Tuples a second, and the peak memory of this process in GB.
+  """
+  source = pipeline.training_batches(_sampler(data_dir))
+  for _ in range(_WARM):
+    next(source)
+  start = time.perf_counter()
+  tuples = sum(float(tf.reduce_sum(next(source).weight)) for _ in range(count))
+  took = time.perf_counter() - start
+  source.close()
+  return tuples / took, timing.peak_memory()
+
+
+def step_times(
+    small: str, large: str, rounds: int, batches: int
+) -> tuple[float, float]:
+  """Seconds of a training step, its input included, on two datasets.
+
+  Args:
+    small: data directory of few steps.
+    large: data directory of many.
+    rounds: turns.
+    batches: of a turn.
+
+  Returns:
+    Medians, for the small one and the large one.
+  """
+  learner = _learner()
+  sources = {
+      name: pipeline.training_batches(_sampler(data_dir))
+      for name, data_dir in (('small', small), ('large', large))
+  }
+
+  def step(source):
+    float(learner.train_step(next(source))['loss'])
+
+  calls = {
+      name: (lambda source=source: step(source))
+      for name, source in sources.items()
+  }
+  for call in calls.values():
+    for _ in range(_WARM):
+      call()
+  found = timing.interleaved(
+      calls, rounds, dict.fromkeys(calls, 2 * batches)
+  )
+  for source in sources.values():
+    source.close()
+  return found['small'], found['large']
+
+
+def _shipped(name: str) -> Any:
+  return gin.query_parameter(f'train_prior.{name}')
+
+
+def _sampler(data_dir: str) -> pipeline.RunSampler:
+  """The batches of the shipped configuration of SAFER."""
+  config.parse([_METHOD], [])
+  return pipeline.RunSampler(
+      store_lib.EpisodeStore(data_dir), 'train', [
+          (_shipped('positives'), _shipped('safe_runs')),
+          (store_lib.UNSAFE, _shipped('unsafe_runs')),
+      ], _shipped('window'), _shipped('run_length'), seed=0,
+  )
+
+
+def _learner(kind: type = learner_lib.Learner) -> learner_lib.Learner:
+  config.parse([_METHOD], [])
+  names = [field.name for field in dataclasses.fields(learner_lib.Settings)]
+  settings = learner_lib.Settings(seed=0, **{
+      name: _shipped(name) for name in names if name != 'seed'
+  })
+  optimizer = learner_lib.make_optimizer(
+      _shipped('optimizer'), _shipped('learning_rate'),
+      _shipped('final_learning_rate'), _shipped('momentum'), 10_000,
+  )
+  tf.keras.utils.set_random_seed(0)
+  prior = skill_prior.SkillPrior((48, 48, 3), 6, _shipped('window'))
+  return kind(prior, optimizer, settings)
+
+
+def _counts(batch: pipeline.RunBatch) -> tuple[float, float]:
+  """Weighted tuples of a batch, and frames that they need."""
+  batch = pipeline.RunBatch(*map(tf.convert_to_tensor, batch))
+  compact = compaction.compact(
+      batch, _shipped('window'), _shipped('safe_runs')
+  )
+  return float(tf.reduce_sum(batch.weight)), compact.observation.shape[0]
+
+
+def _encoder_pass(prior: skill_prior.SkillPrior, frames: int) -> Any:
+  images = tf.cast(tf.random.uniform([frames, 48, 48, 3]) * 255, tf.uint8)
+
+  @tf.function
+  def forward_and_backward():
+    with tf.GradientTape() as tape:
+      total = tf.reduce_sum(prior.embed(images))
+    # Those of the other parts are None: they take no time.
+    gradients = tape.gradient(total, prior.trainable_variables)
+    return [tf.reduce_sum(part) for part in gradients if part is not None]
+
+  return lambda: [part.numpy() for part in forward_and_backward()]

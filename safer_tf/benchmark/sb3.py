@@ -1,0 +1,69 @@
+"""The baseline of another library, in a virtual environment of its own.
+
+stable-baselines3 needs a torch whose typing-extensions TF-Agents forbids.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+from typing import Optional
+
+from safer_tf.common import config
+
+VENV = '.venv-sb3'
+
+
+class Server:
+  """A process that times updates of stable-baselines3's SAC on request."""
+
+  def __init__(self, python: str, batch_size: int, threads: int):
+    """Starts it and waits until it is ready.
+
+    Args:
+      python: interpreter that has stable-baselines3.
+      batch_size: transitions of an update.
+      threads: of torch.
+    """
+    script = os.path.join(os.path.dirname(__file__), 'sb3_server.py')
+    self._process = subprocess.Popen(
+        [python, script, str(batch_size), str(threads)], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )
+    (self.version,) = self._answer()
+    self.updates(1)
+    self._found: list[float] = []
+
+  def updates(self, count: int) -> None:
+    """Times some updates."""
+    self._process.stdin.write(f'{count}\n')
+    self._process.stdin.flush()
+    self._found = getattr(self, '_found', []) + self._answer()
+
+  @property
+  def median(self) -> float:
+    """Seconds of an update."""
+    return statistics.median(self._found)
+
+  def close(self) -> None:
+    """Ends the process."""
+    self._process.stdin.close()
+    self._process.wait()
+
+  def _answer(self) -> list:
+    line = self._process.stdout.readline()
+    if not line:
+      raise RuntimeError('stable-baselines3 ended; what it printed is above.')
+    return json.loads(line)
+
+
+def find_python() -> Optional[str]:
+  """Interpreter of `.venv-sb3` beside the shipped config, if it works."""
+  checkout = os.path.dirname(config.config_dir())
+  python = os.path.join(checkout, VENV, 'bin', 'python')
+  works = os.path.exists(python) and subprocess.run(
+      [python, '-c', 'import stable_baselines3'], capture_output=True
+  ).returncode == 0
+  return python if works else None

@@ -1,0 +1,90 @@
+"""What two processes gain over one, beside what plain Python gains."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from typing import Any, Callable, NamedTuple, Sequence
+
+from safer_tf.benchmark import timing
+
+_LOOP_ITERATIONS = 15_000_000  # About a second.
+
+
+class Scaling(NamedTuple):
+  """Medians over the turns.
+
+  Attributes:
+    ours: times as much work done by two processes as by one.
+    loops: the same of two pure-Python loops: what the machine can give.
+    pair_seconds: wall time of the two pieces of work side by side.
+    results: what the work returned when it was done side by side.
+  """
+
+  ours: float
+  loops: float
+  pair_seconds: list[float]
+  results: list[list[Any]]
+
+
+def compare(
+    work: Callable[..., Any], turns: Sequence[Sequence[tuple]],
+    warm: Sequence[tuple], loop_iterations: int = _LOOP_ITERATIONS,
+) -> Scaling:
+  """Does pairs of pieces of work one after the other and side by side.
+
+  Processes of one thread each are started, and have warmed up, before anything
+  is timed.
+
+  Args:
+    work: importable function; the last argument it gets tells an attempt at
+      the same work from another.
+    turns: for each turn, the arguments of two pieces of work.
+    warm: the arguments of two smaller pieces.
+    loop_iterations: of the plain loop.
+
+  Returns:
+    What was gained.
+  """
+  with contextlib.ExitStack() as stack:
+    one, two = (
+        stack.enter_context(timing.warm_pool(count))
+        for count in (1, 2)
+    )
+    for pool, name in ((one, 'warm-one'), (two, 'warm-two')):
+      _run(pool, work, warm, name)
+    ours, loops, pair_seconds, results = [], [], [], []
+    for turn in turns:
+      def pair(pool, name, turn=turn):
+        return timing.seconds(
+            lambda: results.append(_run(pool, work, turn, name))
+        )
+
+      alone = pair(one, 'one')
+      results.pop()
+      pair_seconds.append(pair(two, 'two'))
+      ours.append(alone / pair_seconds[-1])
+      loops.append(
+          timing.seconds(lambda: _loops(one, loop_iterations))
+          / timing.seconds(lambda: _loops(two, loop_iterations))
+      )
+  return Scaling(
+      statistics.median(ours), statistics.median(loops), pair_seconds, results
+  )
+
+
+def _run(pool, work, turn, name) -> list[Any]:
+  futures = [pool.submit(work, *arguments, name) for arguments in turn]
+  return [future.result() for future in futures]
+
+
+def _loops(pool, iterations: int) -> None:
+  list(pool.map(spin, [iterations] * 2))
+
+
+def spin(iterations: int) -> int:
+  """A pure-Python loop."""
+  total = 0
+  for number in range(iterations):
+    total += number & 3
+  return total

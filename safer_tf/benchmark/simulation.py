@@ -1,0 +1,134 @@
+"""Row 1: how fast the tasks are simulated."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import pybullet
+
+import envs
+from envs import scene
+from envs import scripted
+from safer_tf.benchmark import measurement
+from safer_tf.benchmark import sizes as sizes_lib
+from safer_tf.benchmark import timing
+from safer_tf.data import rollout
+
+
+class _Counted(NamedTuple):
+  """Steps and the seconds that they took."""
+
+  steps: int
+  seconds: float
+
+  @property
+  def rate(self) -> float:
+    return self.steps / self.seconds
+
+
+def measure(
+    root_dir: str, sizes: sizes_lib.Sizes, full: bool
+) -> list[measurement.Measurement]:
+  """Measures row 1.
+
+  Args:
+    root_dir: run directory of the benchmark.
+    sizes: how much of each measure is run.
+    full: measures wholes instead of scaling parts up.
+
+  Returns:
+    The measurements.
+  """
+  del root_dir, full
+  ours, kuka, floor = timing.alone(
+      'safer_tf.benchmark.simulation:rates', sizes.simulation_steps,
+      sizes.kuka_episodes, one_core=True,
+  )
+  return [measurement.Measurement(
+      1, 'simulation, one core, mean of 40 tasks', ours, 'steps/s',
+      'PyBullet KukaDiverseObjectEnv, 48x48', kuka,
+      (
+          measurement.Target('value', '>=', 450),
+          measurement.Target('ratio', '>=', 35),
+      ), floor,
+      'stepSimulation and getCameraImage alone, in the same scenes',
+      note='resets, labels at every substep and the script are included',
+  )]
+
+
+def rates(num_steps: int, kuka_episodes: int) -> tuple[float, float, float]:
+  """Steps a second of our tasks, of PyBullet's own, and of the bare calls.
+
+  The tasks, and the episodes of PyBullet's own between them, take turns.
+
+  Args:
+    num_steps: of each task.
+    kuka_episodes: of `KukaDiverseObjectEnv`.
+
+  Returns:
+    Mean rate of the tasks, rate of `KukaDiverseObjectEnv`, mean rate of bare
+    simulation and rendering in the tasks' scenes.
+  """
+  ours, bare, kuka = [], [], []
+  between = max(1, len(envs.ALL) // kuka_episodes)
+  other = _kuka()
+  for number, task in enumerate(envs.ALL):
+    env = envs.load_task(task)
+    ours.append(_scripted(env, task, num_steps))
+    bare.append(_bare(env.scene, num_steps))
+    env.close()
+    if number % between == 0 and len(kuka) < kuka_episodes:
+      kuka.append(_kuka_episode(other))
+  return (
+      sum(part.rate for part in ours) / len(ours),
+      sum(part.steps for part in kuka) / sum(part.seconds for part in kuka),
+      sum(part.rate for part in bare) / len(bare),
+  )
+
+
+def _scripted(env, task: str, num_steps: int) -> _Counted:
+  """Episodes as they are collected, resets included."""
+  policy = scripted.ScriptedPolicy(env)
+  start = time.perf_counter()
+  steps = sum(len(episode) for episode in rollout.episodes_of_shard(
+      env, policy, task, 0, 0, num_steps, scripted.NOISE_LEVELS
+  ))
+  return _Counted(steps, time.perf_counter() - start)
+
+
+def _bare(world: scene.Scene, num_steps: int) -> _Counted:
+  """What no environment with this physics and image can do without."""
+  # The scene's own world and camera, without the scene's own Python.
+  # pylint: disable=protected-access
+  client = {'physicsClientId': world._client}
+  view, projection = scene._camera(1.0)
+  start = time.perf_counter()
+  for _ in range(num_steps):
+    for _ in range(scene.SUBSTEPS):
+      pybullet.stepSimulation(**client)
+    pybullet.getCameraImage(
+        48, 48, view, projection, shadow=0,
+        renderer=pybullet.ER_TINY_RENDERER,
+        flags=pybullet.ER_NO_SEGMENTATION_MASK, **client,
+    )
+  return _Counted(num_steps, time.perf_counter() - start)
+
+
+def _kuka():
+  # It calls PyBullet without naming a client, and so takes the first one.
+  from pybullet_envs.bullet import kuka_diverse_object_gym_env as kuka
+
+  env = kuka.KukaDiverseObjectEnv(width=48, height=48, renders=False)
+  env.action_space.seed(0)
+  return env
+
+
+def _kuka_episode(env) -> _Counted:
+  start = time.perf_counter()
+  env.reset()
+  steps, done = 0, False
+  while not done:
+    _, _, done, _ = env.step(env.action_space.sample())
+    steps += 1
+  return _Counted(steps, time.perf_counter() - start)

@@ -1,0 +1,58 @@
+"""How much of each measure is run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import gin
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """Sizes of the benchmark; those of a complete one stand in its gin file.
+
+  Attributes:
+    rounds: turns of whatever is measured by turns.
+    simulation_steps: of each of the 40 tasks.
+    kuka_episodes: of the simulator it is compared with.
+    collection_steps: of each of the two shards of a turn.
+    full_collection_steps: of the whole collection in a full benchmark.
+    data_steps: of the dataset that priors are trained on.
+    stored_steps: the two sizes of dataset that training is compared at.
+    prior_batches: of a turn.
+    latent_steps: steps of the latent environment for each window.
+    windows: W of the latent environment; smallest, usual, largest.
+    update_batch: transitions of an update.
+    updates: of a turn.
+    stored_transitions: the two fillings of the replay buffer.
+    cell_steps: environment steps of the two parts of a cell that are run; what
+      lies between gives the cost of a step.
+    whole_cell_steps: what is scaled up to.
+    evaluation_episodes: of the part that is run; a whole cell has 100.
+    learning_steps: environment steps of the comparison of learning.
+    learning_prior_steps: gradient steps of the comparison of learning.
+    learning_data_steps: size of its dataset.
+    learning_seeds: its seeds.
+  """
+
+  rounds: int = gin.REQUIRED
+  simulation_steps: int = gin.REQUIRED
+  kuka_episodes: int = gin.REQUIRED
+  collection_steps: int = gin.REQUIRED
+  full_collection_steps: int = gin.REQUIRED
+  data_steps: int = gin.REQUIRED
+  stored_steps: tuple[int, int] = gin.REQUIRED
+  prior_batches: int = gin.REQUIRED
+  latent_steps: int = gin.REQUIRED
+  windows: tuple[int, int, int] = gin.REQUIRED
+  update_batch: int = gin.REQUIRED
+  updates: int = gin.REQUIRED
+  stored_transitions: tuple[int, int] = gin.REQUIRED
+  cell_steps: tuple[int, int] = gin.REQUIRED
+  whole_cell_steps: int = gin.REQUIRED
+  evaluation_episodes: int = gin.REQUIRED
+  learning_steps: int = gin.REQUIRED
+  learning_prior_steps: int = gin.REQUIRED
+  learning_data_steps: int = gin.REQUIRED
+  learning_seeds: tuple[int, ...] = gin.REQUIRED

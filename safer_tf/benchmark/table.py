@@ -1,0 +1,98 @@
+"""The benchmark's table and its file."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from typing import Any, Optional, Sequence
+
+from safer_tf.benchmark import measurement
+from safer_tf.common import files
+from safer_tf.common import provenance
+
+_HEAD = (
+    'row', 'measure', 'value', 'baseline', 'ratio', 'floor', 'target',
+    'reached',
+)
+_REACHED = {True: 'yes', False: 'NO', None: 'not known'}
+
+
+def write(
+    path: str, measurements: Sequence[measurement.Measurement]
+) -> list[dict[str, Any]]:
+  """Writes `benchmark.json`.
+
+  Args:
+    path: of the file.
+    measurements: its rows.
+
+  Returns:
+    What was written.
+  """
+  origin = {
+      'machine': provenance.machine(),
+      'git_revision': provenance.git_revision(),
+  }
+  rows = [line.to_json(**origin) for line in measurements]
+  files.write_json(path, rows)
+  return rows
+
+
+def text(measurements: Sequence[measurement.Measurement]) -> str:
+  """The table as it is printed.
+
+  Args:
+    measurements: its lines.
+
+  Returns:
+    Lines of aligned columns, then what the columns have no room for.
+  """
+  lines = [_HEAD, *map(_cells, measurements)]
+  widths = [max(map(len, column)) for column in zip(*lines)]
+  table = [
+      '  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
+      for line in lines
+  ]
+  table.insert(1, '-' * max(map(len, table)))
+  remarks = dict.fromkeys(
+      remark for line in measurements for remark in _remarks(line)
+  )
+  return '\n'.join(
+      [provenance.machine(), '', *table, '', *remarks]
+  )
+
+
+def _cells(line: measurement.Measurement) -> tuple[str, ...]:
+  return (
+      str(line.row), line.name + (' *' if line.scaled else ''),
+      f'{_number(line.value)} {line.unit}', _number(line.baseline_value),
+      _number(line.ratio), _number(line.floor), line.target,
+      _REACHED[line.reached],
+  )
+
+
+def _remarks(line: measurement.Measurement) -> list[str]:
+  parts = [f'baseline: {line.baseline}']
+  if line.floor_of:
+    parts.append(f'floor: {line.floor_of}')
+  if line.note:
+    parts.append(line.note)
+  if line.scaled:
+    parts.append('* a part was measured and scaled up')
+  return textwrap.wrap(
+      f'{line.row}. {line.name}; {"; ".join(parts)}', 100,
+      subsequent_indent='   ',
+  )
+
+
+def _number(value: Optional[float]) -> str:
+  if value is None:
+    return '-'
+  return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
+
+
+def default_path(results_dir: str, full: bool) -> str:
+  """File of a complete benchmark's results."""
+  return os.path.join(
+      results_dir, 'benchmark_full.json' if full else 'benchmark.json'
+  )
