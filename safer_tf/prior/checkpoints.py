@@ -30,10 +30,11 @@ class Checkpoints:
         float('-inf'), dtype=tf.float64, trainable=False
     )
     self._best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
     self._latest = tf.train.CheckpointManager(
         tf.train.Checkpoint(
             learner=learner, best_objective=self._best_objective,
-            best_step=self._best_step,
+            best_step=self._best_step, seconds=self._seconds,
         ),
         os.path.join(directory, _LATEST), max_to_keep=2,
     )
@@ -70,8 +71,18 @@ class Checkpoints:
           'directory to train anew.'
       ) from error
 
-  def save(self) -> None:
-    """Writes a checkpoint to resume from."""
+  @property
+  def seconds(self) -> float:
+    """Time that the training had taken at the checkpoint restored."""
+    return float(self._seconds)
+
+  def save(self, seconds: float) -> None:
+    """Writes a checkpoint to resume from.
+
+    Args:
+      seconds: time that the training has taken.
+    """
+    self._seconds.assign(seconds)
     with files.writing_by_tensorflow(self._latest.directory):
       self._latest.save(checkpoint_number=int(self._learner.step))
 

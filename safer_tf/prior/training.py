@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -104,7 +105,6 @@ def train_prior(
   settings = dict(locals())
   del settings['root_dir']
   settings_lib.check(settings)
-  start = time.monotonic()
   directory = layout.prior_dir(root_dir, protocol, prior)
   data_dir = layout.data_dir(root_dir)
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
@@ -129,7 +129,7 @@ def train_prior(
   run.finish(provenance.record(
       seed, {layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX)},
       protocol=protocol, settings=identity,
-      wall_seconds=round(time.monotonic() - start, 1),
+      wall_seconds=round(run.seconds, 1),
   ))
   return layout.export_dir(root_dir, protocol, prior)
 
@@ -156,15 +156,24 @@ class _Run:
         learner, os.path.join(directory, layout.CHECKPOINTS_DIR)
     )
     self._checkpoints.restore_latest()
+    self._start = time.monotonic() - self._checkpoints.seconds
     self._journal = journal_lib.Journal(directory, int(learner.step))
     self._measure = likelihoods.measurer(learner.prior)
+
+  @property
+  def seconds(self) -> float:
+    """Time spent so far, with that of interrupted processes."""
+    return time.monotonic() - self._start
 
   def train(self) -> None:
     """Takes the steps that are left."""
     settings, first = self._settings, int(self._learner.step)
-    batches = pipeline.training_batches(self._sampler, first)
     name = f'Training {settings["prior"]} prior'
-    with progress.bar(settings['num_steps'], name, 'step', first) as bar:
+    with contextlib.closing(
+        pipeline.training_batches(self._sampler, first)
+    ) as batches, progress.bar(
+        settings['num_steps'], name, 'step', first
+    ) as bar:
       for step in range(first + 1, settings['num_steps'] + 1):
         batch = next(batches)
         metrics = self._learner.train_step(batch)
@@ -172,7 +181,6 @@ class _Run:
           self._fail(step, batch, metrics)
         bar.update()
         self._after(step, metrics, bar)
-    batches.close()
     self._journal.close()
 
   def finish(self, record: Mapping[str, Any]) -> None:
@@ -208,7 +216,8 @@ class _Run:
     last = step == settings['num_steps']
     if step % settings['summary_interval'] == 0 or last:
       self._journal.train_step(step, metrics)
-      rate = bar.format_dict['rate'] or 0
+      shown = bar.format_dict
+      rate = (shown['n'] - shown['initial']) / max(shown['elapsed'], 1e-9)
       bar.set_postfix({
           'tuples/s': f'{rate * float(metrics["tuples"]):.0f}',
           'loss': f'{float(metrics["loss"]):.3f}',
@@ -222,7 +231,7 @@ class _Run:
       self._journal.validation(step, statistics, found)
       self._checkpoints.keep_if_best(statistics['objective'])
     if step % settings['checkpoint_interval'] == 0 or last:
-      self._checkpoints.save()
+      self._checkpoints.save(self.seconds)
 
   def _statistics(self, found: likelihoods.Likelihoods) -> dict[str, float]:
     return likelihoods.statistics(

@@ -35,10 +35,11 @@ def test_latest_and_best_are_restored(tmp_path):
   for step, objective in [(1, 1.0), (2, 3.0), (3, 2.0), (4, float('nan'))]:
     learner.at(step)
     assert first.keep_if_best(objective) == (step in (1, 2))
-    first.save()
+    first.save(seconds=10.0 * step)
   learner, second = _opened(tmp_path)
   second.restore_latest()
   assert learner.step == 4
+  assert second.seconds == 40
   np.testing.assert_array_equal(learner.prior.weight, [4])
   assert second.best_step == 2
   assert not second.keep_if_best(2.5)
@@ -56,7 +57,7 @@ def test_without_a_best_the_last_is_left(tmp_path):
 
 def test_a_damaged_checkpoint_is_told(tmp_path):
   _, opened = _opened(tmp_path)
-  opened.save()
+  opened.save(1.0)
   with open(f'{opened.latest}.index', 'r+b') as file:
     file.truncate(20)
   with pytest.raises(errors.UserError, match='ckpt-0 cannot be read'):
@@ -71,4 +72,4 @@ def test_what_cannot_be_written_is_told(tmp_path):
   with open(directory, 'w') as file:
     file.write('in the way')
   with pytest.raises(errors.UserError, match=f'Cannot write {directory}'):
-    opened.save()
+    opened.save(1.0)
