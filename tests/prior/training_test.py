@@ -25,6 +25,7 @@ train_prior.safe_runs = 3
 train_prior.unsafe_runs = 3
 train_prior.run_length = 4
 train_prior.window = 3
+train_prior.unsafe_weight = 0.1
 train_prior.validation_interval = 2
 train_prior.checkpoint_interval = 3
 train_prior.summary_interval = 2
@@ -142,8 +143,8 @@ def test_a_finished_prior_is_left_alone(root, monkeypatch, capsys):
   monkeypatch.setattr(training, '_Run', None)
   assert training.train_prior(root) == path
   assert 'finished' in capsys.readouterr().out
-  gin.bind_parameter('train_prior.unsafe_weight', 0.2)
-  with pytest.raises(errors.UserError, match='unsafe_weight was 0.1, is now'):
+  gin.bind_parameter('train_prior.unsafe_weight', 0.5)
+  with pytest.raises(errors.UserError, match='unsafe_weight was 0.1, is now 0.5'):
     training.train_prior(root)
   gin.bind_parameter('train_prior.unsafe_weight', 0.1)
   gin.bind_parameter('ConditionalRealNVP.log_scale_bound', 1.0)
