@@ -243,15 +243,16 @@ def wrap(
     A `LatentActionEnvironment`, a `PriorEnvironment`, or, where nothing of a
     prior is needed, `env`.
   """
-  if latent_bound is not None:
-    return LatentActionEnvironment(env, prior, latent_bound, encoder)
-  if prior is not None:
+  if prior is None:
+    if encoder != 'own' or latent_bound is not None:
+      raise errors.UserError(
+          f'There is no prior, but encoder is {encoder!r} and latent_bound '
+          f'{latent_bound}; expected \'own\' and None.'
+      )
+    return env
+  if latent_bound is None:
     return PriorEnvironment(env, prior, encoder)
-  if encoder != 'own':
-    raise errors.UserError(
-        f'encoder is {encoder!r} but there is no prior; expected \'own\'.'
-    )
-  return env
+  return LatentActionEnvironment(env, prior, latent_bound, encoder)
 
 
 def make(

@@ -15,6 +15,7 @@ from tf_agents.specs import tensor_spec
 
 _LOG_2 = math.log(2.0)
 _HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
+_VARIANCE_FLOOR = 1e-5  # Of LayerNorm.
 
 
 @gin.configurable
@@ -262,9 +263,48 @@ class _NormRelu(tf.keras.layers.Layer):
     self._bias = self.add_weight('bias', (units,), initializer='zeros')
 
   def call(self, inputs: tf.Tensor) -> tf.Tensor:
-    mean, variance = tf.nn.moments(inputs, axes=-1, keepdims=True)
-    scale = tf.math.rsqrt(variance + 1e-5) * self._gain
-    return tf.nn.relu((inputs - mean) * scale + self._bias)
+    return norm_relu(
+        inputs, tf.convert_to_tensor(self._gain),
+        tf.convert_to_tensor(self._bias),
+    )
+
+
+@tf.custom_gradient
+def norm_relu(
+    inputs: tf.Tensor, gain: tf.Tensor, bias: tf.Tensor
+) -> tuple[tf.Tensor, Callable[..., Any]]:
+  """relu(LayerNorm(inputs)) (Ba et al. 2016).
+
+  With its derivative in closed form, which takes half the passes over the
+  batch that differentiating each step takes.
+
+  Args:
+    inputs: float32 [B, N].
+    gain: float32 [N].
+    bias: float32 [N].
+
+  Returns:
+    float32 [B, N].
+  """
+
+  def mean(values):
+    return tf.reduce_mean(values, axis=-1, keepdims=True)
+
+  centred = inputs - mean(inputs)
+  scale = tf.math.rsqrt(mean(tf.square(centred)) + _VARIANCE_FLOOR)
+  normal = centred * scale
+  outputs = tf.nn.relu(normal * gain + bias)
+
+  def gradient(upstream):
+    upstream = tf.raw_ops.ReluGrad(gradients=upstream, features=outputs)
+    inward = upstream * gain
+    inward = inward - mean(inward) - normal * mean(inward * normal)
+    return (
+        inward * scale, tf.reduce_sum(upstream * normal, axis=0),
+        tf.reduce_sum(upstream, axis=0),
+    )
+
+  return outputs, gradient
 
 
 def box(

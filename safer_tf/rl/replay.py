@@ -70,8 +70,10 @@ class TransitionReplayBuffer(replay_buffer.ReplayBuffer):
     self._reward = np.empty(capacity, np.float32)
     self._discount = np.empty(capacity, np.float32)
     self._seed = seed
+    self._count = 0  # Transitions stored.
+    self._last_frame = -1
     self._saved = 0  # Transitions that are in chunk files.
-    self._clear()
+    self._draws = 0
 
   def begin(self, observation: np.ndarray) -> None:
     """Starts an episode with its first observation."""
@@ -240,10 +242,8 @@ class TransitionReplayBuffer(replay_buffer.ReplayBuffer):
     ))
 
   def _clear(self) -> None:
-    self._count = 0
-    self._last_frame = -1
+    self._count, self._last_frame, self._saved = 0, -1, 0
     self._draws = 0
-    self._saved = 0
 
   def _as_transition(self, batch: Batch) -> trajectory.Transition:
     size = len(batch.reward)

@@ -241,7 +241,7 @@ def test_solves_a_one_step_task():
       critic_learning_rate=1e-3, target_entropy_per_dimension=-1.0,
   )
   random = np.random.default_rng(0)
-  for _ in range(1500):
+  for _ in range(1000):
     observation = random.uniform(-0.4, 0.4, (64, 2)).astype(np.float32)
     action = random.uniform(-0.5, 0.5, (64, 2)).astype(np.float32)
     reward = -np.square(10 * (action - observation)).sum(1)

@@ -237,8 +237,8 @@ def test_learns_a_trivial_task(root):
       make_agent.target_update_tau = 0.02
   """)
   directory = _train(
-      root, action_space='raw', encoder='own', prior=None, num_steps=2500,
-      initial_steps=300, batch_size=64, checkpoint_steps=2500,
+      root, action_space='raw', encoder='own', prior=None, num_steps=2000,
+      initial_steps=300, batch_size=64, checkpoint_steps=2000,
   )
   complete = [row for row in _curve(directory) if row['complete'] == '1']
   success = np.array([int(row['success']) for row in complete])
@@ -253,6 +253,7 @@ def test_learns_a_trivial_task(root):
     ({'prior': None}, 'prior is not set'),
     ({'action_space': 'letent'}, 'action_space'),
     ({'encoder': 'pixels'}, 'encoder'),
+    ({'batch_size': 0}, 'batch_size is 0'),
     ({'prior_probability': 0.9}, 'prior_probability'),
     ({'make_env': lambda name: fakes.ReachEnv(images=True)}, 'observations'),
 ])

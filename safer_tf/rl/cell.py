@@ -1,0 +1,238 @@
+"""The loop of one training run, and its files."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tf_agents.environments import py_environment
+from tf_agents.specs import tensor_spec
+from tf_agents.trajectories import time_step as ts
+from tf_agents.utils import common
+
+from safer_tf.common import config
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.common import progress
+from safer_tf.common import provenance
+from safer_tf.rl import agent as sac
+from safer_tf.rl import collect_policy
+from safer_tf.rl import curve
+from safer_tf.rl import latent_env
+from safer_tf.rl import policies
+from safer_tf.rl import replay
+from safer_tf.rl import streams
+
+# Steps at the end of training whose episodes make `train_success_rate`.
+SUCCESS_WINDOW = 5_000
+
+_FRAMES_SHOWN = 5
+# TensorBoard events are written out at checkpoints only, so that a resumed
+# run does not show what it takes back.
+_NEVER = 10**9
+
+
+class Cell:
+  """One agent in one environment; restored from its directory if it can be.
+
+  A checkpoint is taken between episodes. Each episode is a function of (seed,
+  its number), so the simulator's state need not be kept.
+  """
+
+  def __init__(
+      self,
+      directory: str,
+      env: py_environment.PyEnvironment,
+      seed: int,
+      num_steps: int,
+      batch_size: int,
+  ):
+    """Builds or restores the run.
+
+    Args:
+      directory: of the agent.
+      env: environment as the agent is to see it.
+      seed: of everything random.
+      num_steps: environment steps at the end.
+      batch_size: transitions in an update.
+    """
+    self._directory = files.ensure_dir(directory)
+    self._env = env
+    self._seed = seed
+    self._num_steps = num_steps
+    self._batch_size = batch_size
+    self._agent = sac.make_agent(
+        tensor_spec.from_spec(ts.time_step_spec(env.observation_spec())),
+        tensor_spec.from_spec(env.action_spec()), seed=seed,
+    )
+    self._replay = replay.TransitionReplayBuffer(
+        env.observation_spec(), env.action_spec(), num_steps, seed
+    )
+    self._curve = curve.Curve()
+    self._episodes = tf.Variable(0, dtype=tf.int64)
+    self._wall_seconds = tf.Variable(0.0, dtype=tf.float64)
+    self._checkpoints = os.path.join(directory, layout.CHECKPOINTS_DIR)
+    self._restore()
+    self._writer = tf.summary.create_file_writer(
+        os.path.join(directory, layout.TENSORBOARD_DIR), max_queue=_NEVER,
+        flush_millis=_NEVER,
+    )
+
+  def collect_with(
+      self, initial_steps: int, prior_probability: float, bound: float
+  ) -> None:
+    """Chooses what acts.
+
+    Args:
+      initial_steps: environment steps before the first update.
+      prior_probability: share of the prior's actions (Prior-Explore).
+      bound: of the latents, possibly infinite.
+    """
+    env, seed = self._env, self._seed
+    self._initial_steps = initial_steps
+    self._collect = collect_policy.from_agent(self._agent)
+    if isinstance(env, latent_env.LatentActionEnvironment):
+      size = env.action_spec().shape[0]
+      self._explore = collect_policy.from_prior(size, bound, seed)
+    else:
+      self._explore = collect_policy.uniform(env.action_spec(), seed)
+    if prior_probability > 0:
+      self._collect, self._explore = (
+          collect_policy.prior_explore(
+              base, env, prior_probability, bound, seed
+          ) for base in (self._collect, self._explore)
+      )
+
+  def run(self, checkpoint_steps: int) -> None:
+    """Steps and updates up to `num_steps`.
+
+    Args:
+      checkpoint_steps: environment steps from one checkpoint to the next.
+
+    Raises:
+      UserError: the agent diverged.
+    """
+    done = self._curve.env_steps
+    due = done + checkpoint_steps
+    # Time of earlier processes counts too, up to their last checkpoint.
+    began = time.monotonic() - float(self._wall_seconds.numpy())
+    bar = progress.bar(
+        self._num_steps, 'Training agent', 'step', initial=done
+    )
+    with bar, self._writer.as_default():
+      while done < self._num_steps:
+        frames = self._episode()
+        row = self._curve.result()
+        curve.write_summaries(row, self._curve.success_rate(SUCCESS_WINDOW))
+        bar.update(row.env_steps - done)
+        bar.set_postfix(
+            violations=row.cumulative_violations,
+            success=f'{self._curve.success_rate(SUCCESS_WINDOW):.2f}',
+        )
+        done = row.env_steps
+        if done >= due or done == self._num_steps:
+          self._wall_seconds.assign(time.monotonic() - began)
+          self._checkpoint(frames)
+          due = done + checkpoint_steps
+
+  def finish(self, inputs: dict[str, str], **facts: Any) -> None:
+    """Writes policies, `result.json` and, last, `stage.json`.
+
+    Args:
+      inputs: input files by name.
+      **facts: what the cell was, for `result.json`.
+    """
+    policies.save(
+        self._agent, os.path.join(self._directory, layout.POLICIES_DIR)
+    )
+    record = provenance.record(self._seed, inputs)
+    files.write_json(os.path.join(self._directory, layout.RESULT), {
+        **facts,
+        'seed': self._seed,
+        'env_steps': self._curve.env_steps,
+        'train_success_rate': self._curve.success_rate(SUCCESS_WINDOW),
+        'violations': self._curve.violations,
+        'clip_rate': self._curve.clip_rate,
+        'wall_seconds': float(self._wall_seconds.numpy()),
+        'git_revision': record['git_revision'],
+    })
+    files.write_json(os.path.join(self._directory, layout.STAGE), record)
+
+  def _episode(self) -> list[np.ndarray]:
+    """Plays one seeded episode, an update a step; returns its frames."""
+    env, record = self._env, self._curve
+    env.seed(streams.episode_seed(self._seed, len(record.rows)))
+    time_step = env.reset()
+    record.begin()
+    self._replay.begin(time_step.observation)
+    frames = []
+    clipped = getattr(env, 'clipped_steps', 0)
+    while not time_step.is_last() and record.env_steps < self._num_steps:
+      step = record.env_steps
+      collect = self._collect if step >= self._initial_steps else self._explore
+      action = collect(time_step.observation, step)
+      time_step = env.step(action)
+      frames.append(getattr(env, 'frame', time_step.observation))
+      before, clipped = clipped, getattr(env, 'clipped_steps', 0)
+      record.add_step(time_step.reward, env.get_info(), clipped > before)
+      self._replay.append(
+          action, time_step.reward, time_step.discount, time_step.observation
+      )
+      if step >= self._initial_steps:
+        self._update(step)
+    record.end(complete=bool(time_step.is_last()))
+    return frames
+
+  def _update(self, step: int) -> None:
+    report = self._agent.update(
+        *self._replay.sample(self._batch_size, step)
+    ).numpy()
+    if not np.isfinite(report).all():
+      values = dict(zip(sac.Diagnostics._fields, report.tolist()))
+      raise errors.UserError(
+          f'{self._directory}: SAC diverged at environment step {step}: '
+          f'{values}. The last good checkpoint is in {self._checkpoints}; '
+          'lower make_agent\'s learning rates and run it anew.'
+      )
+    self._curve.add_update(report)
+
+  def _checkpoint(self, frames: list[np.ndarray]) -> None:
+    """Saves everything; the checkpointer's own file comes last and counts."""
+    self._replay.save(self._checkpoints)
+    self._curve.save(os.path.join(self._directory, layout.CURVE))
+    self._episodes.assign(len(self._curve.rows))
+    self._checkpointer.save(tf.constant(self._curve.env_steps, tf.int64))
+    _write_frames(frames, self._curve.env_steps)
+    tf.summary.text('gin', _as_markdown(config.operative()), step=0)
+    self._writer.flush()
+
+  def _restore(self) -> None:
+    files.ensure_dir(self._checkpoints)
+    self._checkpointer = common.Checkpointer(
+        self._checkpoints, max_to_keep=1, agent=self._agent,
+        episodes=self._episodes, wall_seconds=self._wall_seconds,
+    )
+    if not self._checkpointer.checkpoint_exists:
+      return
+    self._curve.load(
+        os.path.join(self._directory, layout.CURVE),
+        int(self._episodes.numpy()),
+    )
+    self._replay.load(self._checkpoints, self._curve.env_steps)
+
+
+def _write_frames(frames: list[np.ndarray], step: int) -> None:
+  """Shows an episode from its first to its last frame, if it has images."""
+  if frames[0].ndim != 3:
+    return
+  shown = np.linspace(0, len(frames) - 1, _FRAMES_SHOWN).round().astype(int)
+  strip = np.concatenate([frames[i] for i in shown], axis=1)
+  tf.summary.image('episode/frames', strip[np.newaxis], step)
+
+
+def _as_markdown(text: str) -> str:
+  return '    ' + text.replace('\n', '\n    ')
