@@ -48,7 +48,7 @@ def train_prior(
     final_learning_rate: float = 1e-5,
     momentum: float = 0.9,
     max_gradient_norm: float = 10.0,
-    unsafe_weight: float = 0.2,
+    unsafe_weight: float = 0.3,
     kl_weight: float = 0.01,
     unsafe_floor: float = -20.0,
     freeze_below: float = -1000.0,

@@ -51,7 +51,7 @@ _SAFER = {
     'train_prior.window': 16,
     'train_prior.optimizer': 'adam',
     'train_prior.learning_rate': 2e-3,
-    'train_prior.unsafe_weight': 0.2,
+    'train_prior.unsafe_weight': 0.3,
     'train_prior.kl_weight': 0.01,
     'train_prior.sample_context': True,
     'train_prior.unsafe_floor': -20.0,

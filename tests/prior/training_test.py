@@ -144,7 +144,7 @@ def test_a_finished_prior_is_left_alone(root, monkeypatch, capsys):
   assert training.train_prior(root) == path
   assert 'finished' in capsys.readouterr().out
   gin.bind_parameter('train_prior.unsafe_weight', 0.5)
-  with pytest.raises(errors.UserError, match='unsafe_weight was 0.1, is now 0.5'):
+  with pytest.raises(errors.UserError, match='_weight was 0.1, is now 0.5'):
     training.train_prior(root)
   gin.bind_parameter('train_prior.unsafe_weight', 0.1)
   gin.bind_parameter('ConditionalRealNVP.log_scale_bound', 1.0)
