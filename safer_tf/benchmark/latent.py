@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 from tf_agents.environments import wrappers
+from tf_agents.trajectories import time_step as ts
 
 import envs
 from safer_tf.benchmark import measurement
@@ -19,7 +20,8 @@ from safer_tf.prior import export
 from safer_tf.prior import skill_prior
 from safer_tf.rl import latent_env
 
-_WARM = 40  # Steps; more than an episode.
+_BLOCK = 20  # Steps.
+_WARM_BLOCKS = 2
 _BOUND = 0.5
 
 
@@ -52,16 +54,21 @@ def measure(
   """
   del full
   small, usual, large = sizes.windows
+  here = 'safer_tf.benchmark.latent'
   costs = dict(zip(sizes.windows, timing.alone(
-      'safer_tf.benchmark.latent:costs', root_dir, sizes.windows,
-      sizes.latent_steps,
+      f'{here}:costs', root_dir, sizes.windows, sizes.latent_steps
   )))
+  in_place = timing.alone(
+      f'{here}:in_place', root_dir, usual, sizes.latent_steps
+  )
   return [
       measurement.Measurement(
           5, f'latent step beyond the simulator, w = {usual}',
           costs[usual].step, 'ms', 'embedding the whole window at every step',
           costs[usual].plain, (measurement.Target('value', '<=', 1.0),),
           costs[usual].floor, 'embedding one frame, one call',
+          note=f'{in_place:.2f} ms in turn with the simulator, which empties '
+          'the caches',
       ),
       measurement.Measurement(
           5, f'the same, w = {large}', costs[large].step, 'ms',
@@ -103,10 +110,22 @@ class _Timed(wrappers.PyEnvironmentBaseWrapper):
     return time_step
 
 
+class _Still(wrappers.PyEnvironmentBaseWrapper):
+  """Shows the first image for ever and simulates nothing."""
+
+  def _reset(self):
+    self._observation = self._env.reset().observation
+    return ts.restart(self._observation)
+
+  def _step(self, action):
+    del action
+    return ts.transition(self._observation, -1.0)
+
+
 def costs(
     root_dir: str, windows: tuple[int, ...], num_steps: int
 ) -> list[Costs]:
-  """Steps environments of several windows by turns.
+  """Steps latent environments of several windows by turns.
 
   Args:
     root_dir: where priors are exported to.
@@ -114,49 +133,80 @@ def costs(
     num_steps: of each.
 
   Returns:
-    For each window.
+    For each window; nothing is simulated.
   """
-  stages = [_Stage(root_dir, window) for window in windows]
-  for number in range(_WARM + num_steps):
-    for stage in stages:
-      stage.step(keep=number >= _WARM)
+  stages = [_Stage(root_dir, window, still=True) for window in windows]
+  kinds = ('step', 'plain_step', 'embed')
+  found: list[dict[str, list[float]]] = [
+      {kind: [] for kind in kinds} for _ in stages
+  ]
+  # In blocks, as the kinds empty one another's caches; the first ones warm up.
+  for _ in range(_WARM_BLOCKS + -(-num_steps // _BLOCK)):
+    for stage, times in zip(stages, found):
+      for kind in kinds:
+        times[kind] += [getattr(stage, kind)() for _ in range(_BLOCK)]
+  warm = _WARM_BLOCKS * _BLOCK
   return [
-      Costs(*(1e3 * statistics.median(times) for times in zip(*stage.found)))
-      for stage in stages
+      Costs(*(1e3 * statistics.median(times[kind][warm:]) for kind in kinds))
+      for times in found
   ]
 
 
-class _Stage:
-  """One window's environment and the times of its steps."""
+def in_place(root_dir: str, window: int, num_steps: int) -> float:
+  """Median milliseconds beyond the simulator while that runs too.
 
-  def __init__(self, root_dir: str, window: int):
+  Args:
+    root_dir: where priors are exported to.
+    window: W.
+    num_steps: steps.
+
+  Returns:
+    Milliseconds of a step.
+  """
+  stage = _Stage(root_dir, window, still=False)
+  warm = _WARM_BLOCKS * _BLOCK
+  times = [stage.step() for _ in range(warm + num_steps)]
+  return 1e3 * statistics.median(times[warm:])
+
+
+class _Stage:
+  """One window's environment, and the plain way to do the same."""
+
+  def __init__(self, root_dir: str, window: int, still: bool):
     path = untrained_prior(
         os.path.join(root_dir, 'untrained', f'w{window}'), window
     )
     self._prior = export.load_prior(path)
-    self._simulator = _Timed(envs.load_task(envs.EVALUATION[0]))
+    simulator = envs.load_task(envs.EVALUATION[0])
+    self._simulator = _Timed(_Still(simulator) if still else simulator)
     self._env = latent_env.LatentActionEnvironment(
         self._simulator, self._prior, _BOUND
     )
     self._random = np.random.default_rng(0)
     self._env.reset()
     self._frames = tf.zeros((window, 48, 48, 3), tf.uint8)
-    self.found: list[tuple[float, float, float]] = []
 
-  def step(self, keep: bool) -> None:
-    """Takes one step and the same work done plainly."""
-    latent = self._random.uniform(-_BOUND, _BOUND, 6).astype(np.float32)
-    before = self._simulator.spent
-    step = timing.seconds(lambda: self._env.step(latent))
-    times = (
-        step - (self._simulator.spent - before),
-        timing.seconds(lambda: self._plain(latent)),
-        timing.seconds(
-            lambda: self._prior.embed(self._frames[-1:]).numpy()
-        ),
+  def _latent(self) -> np.ndarray:
+    return self._random.uniform(-_BOUND, _BOUND, 6).astype(np.float32)
+
+  def step(self) -> float:
+    """Seconds that a step takes beyond the simulator."""
+    if self._env.current_time_step().is_last():
+      self._env.reset()
+    latent, before = self._latent(), self._simulator.spent
+    took = timing.seconds(lambda: self._env.step(latent))
+    return took - (self._simulator.spent - before)
+
+  def plain_step(self) -> float:
+    """Seconds of the same work with the whole window embedded anew."""
+    latent = self._latent()
+    return timing.seconds(lambda: self._plain(latent))
+
+  def embed(self) -> float:
+    """Seconds of embedding one frame."""
+    return timing.seconds(
+        lambda: self._prior.embed(self._frames[-1:]).numpy()
     )
-    if keep and not self._env.current_time_step().is_first():
-      self.found.append(times)
 
   def _plain(self, latent: np.ndarray) -> np.ndarray:
     prior = self._prior

@@ -32,7 +32,7 @@ class Target(NamedTuple):
   def text(self, unit: str) -> str:
     """E.g. `>= 450 steps/s` or `<= 0.4x`."""
     suffix = 'x' if self.of == 'ratio' else f' {unit}'
-    return f'{self.relation} {self.bound:g}{suffix}'
+    return f'{self.relation} {self.bound:.4g}{suffix}'.rstrip()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,10 @@ and its train step are TF-Agents' own.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import inspect
+from typing import Any
 
+import gin
 import numpy as np
 import tensorflow as tf
 from tf_agents.agents.sac import sac_agent
@@ -116,10 +118,7 @@ def as_transition(
 
 
 def make_agent(
-    time_step_spec: ts.TimeStep, action_spec: Any, seed: int,
-    hidden_units: Sequence[int] = (256, 256), learning_rate: float = 3e-4,
-    initial_alpha: float = 0.1, target_entropy_per_dimension: float = 0.5,
-    gamma: float = 0.99, target_update_tau: float = 0.005,
+    time_step_spec: ts.TimeStep, action_spec: Any, seed: int
 ) -> StockAgent:
   """The plain counterpart of `safer_tf.rl.agent.make_agent`.
 
@@ -127,35 +126,41 @@ def make_agent(
     time_step_spec: tensor specs of a time step.
     action_spec: bounded tensor spec of one action [A].
     seed: of the weights.
-    hidden_units: sizes of the hidden layers of actor and critics.
-    learning_rate: Adam's, of everything.
-    initial_alpha: temperature at the start.
-    target_entropy_per_dimension: nats, in the unit box.
-    gamma: discount factor of a step.
-    target_update_tau: share of the critics that enters their targets.
 
   Returns:
-    An initialised agent.
+    An initialised agent with the hyper-parameters that ours would have.
   """
   tf.keras.utils.set_random_seed(seed)
-  observation = time_step_spec.observation
-  size = int(action_spec.shape[0])
+  observation, given = time_step_spec.observation, _hyper_parameters()
   _, half_range = networks.box(action_spec)
   adam = tf.keras.optimizers.legacy.Adam
+  hidden_units = given['hidden_units']
   agent = StockAgent(
       time_step_spec, action_spec,
       critic_network=_Critic((observation, action_spec), hidden_units),
       actor_network=_Actor(observation, action_spec, hidden_units),
-      actor_optimizer=adam(learning_rate), critic_optimizer=adam(learning_rate),
-      alpha_optimizer=adam(learning_rate), gamma=gamma,
-      target_update_tau=target_update_tau,
+      actor_optimizer=adam(given['actor_learning_rate']),
+      critic_optimizer=adam(given['critic_learning_rate']),
+      alpha_optimizer=adam(given['alpha_learning_rate']),
+      gamma=given['gamma'], target_update_tau=given['target_update_tau'],
+      target_update_period=given['target_update_period'],
       # Stock densities are of the spec's box, ours of the unit box.
-      target_entropy=size * target_entropy_per_dimension + float(
-          np.log(half_range).sum()
+      target_entropy=float(
+          np.sum(given['target_entropy_per_dimension'] + np.log(half_range))
       ),
-      initial_log_alpha=float(np.log(initial_alpha)),
+      initial_log_alpha=float(np.log(given['initial_alpha'])),
       train_step_counter=tf.Variable(0, trainable=False, dtype=tf.int64),
   )
   agent.initialize()
   agent.prepare()
   return agent
+
+
+def _hyper_parameters() -> dict[str, Any]:
+  """Those of our agent: gin's values, else the defaults."""
+  parameters = inspect.signature(sac.make_agent).parameters.values()
+  defaults = {
+      each.name: each.default for each in parameters
+      if each.default is not each.empty
+  }
+  return {**defaults, **gin.get_bindings('make_agent')}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import importlib
+import logging
 import operator
 import os
 import resource
@@ -125,12 +126,15 @@ def alone(
     What the function returned.
   """
   with warm_pool(1, threads, one_core) as pool:
-    return pool.submit(_call, reference, arguments).result()
+    return pool.submit(call, reference, arguments).result()
 
 
-def _call(reference: str, arguments: Sequence[Any]) -> Any:
+def call(reference: str, arguments: Sequence[Any]) -> Any:
+  """Calls `module:name`, in a worker; its errors can be sent back."""
   module, name = reference.split(':')
   function = operator.attrgetter(name)(importlib.import_module(module))
+  # Gin reports each folder where an included file is not, as an error.
+  logging.getLogger().setLevel(logging.CRITICAL)
   try:
     return function(*arguments)
   except errors.UserError as error:

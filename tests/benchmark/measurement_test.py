@@ -1,0 +1,80 @@
+"""A measurement's numbers, its row and the printed table."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from safer_tf.benchmark import benchmark
+from safer_tf.benchmark import measurement
+from safer_tf.benchmark import table
+from safer_tf.common import errors
+from safer_tf.common import files
+
+_FIELDS = {
+    'row', 'name', 'value', 'unit', 'baseline', 'baseline_value', 'ratio',
+    'target', 'floor', 'scaled', 'reached', 'machine', 'git_revision',
+}
+_LINE = measurement.Measurement(
+    1, 'simulation', 500.0, 'steps/s', 'another simulator', 10.0, (
+        measurement.Target('value', '>=', 450),
+        measurement.Target('ratio', '>=', 35),
+    ), 800.0, 'bare calls', note='one core',
+)
+_SHORTER = measurement.Measurement(
+    6, 'update', 30.0, 'ms', 'stock', 100.0,
+    (measurement.Target('ratio', '<=', 0.4),),
+)
+
+
+@pytest.mark.parametrize('line, changes, reached', [
+    (_LINE, {}, True),
+    (_LINE, {'value': 449.0}, False),
+    (_LINE, {'value': 450.0}, True),
+    (_LINE, {'baseline_value': 14.0}, True),
+    (_LINE, {'baseline_value': 14.5}, False),
+    (_LINE, {'baseline_value': None}, None),
+    (_LINE, {'baseline_value': None, 'value': 1.0}, False),
+    (_SHORTER, {}, True),
+    (_SHORTER, {'value': 40.0}, True),
+    (_SHORTER, {'value': 41.0}, False),
+])
+def test_reached_follows_the_numbers(line, changes, reached):
+  assert dataclasses.replace(line, **changes).reached is reached
+
+
+def test_file_has_the_fields_that_others_read(tmp_path):
+  path = str(tmp_path / 'results' / 'benchmark.json')
+  table.write(path, [_LINE, _SHORTER])
+  rows = files.read_json(path, 'what was just written')
+  assert [row['row'] for row in rows] == [1, 6]
+  for row in rows:
+    assert _FIELDS <= set(row)
+  assert rows[0]['ratio'] == 50
+  assert rows[0]['target'] == '>= 450 steps/s, >= 35x'
+  assert rows[0]['reached'] is True
+  assert 'core' in rows[0]['machine'] and rows[0]['git_revision']
+
+
+def test_table_shows_what_was_not_reached_or_not_measured():
+  missing = dataclasses.replace(
+      _SHORTER, name='absent', baseline_value=None, scaled=True
+  )
+  failed = dataclasses.replace(_SHORTER, name='failed', value=90.0)
+  text = table.text([_LINE, missing, failed])
+  found = {
+      name: next(line for line in text.splitlines() if f'  {name}' in line)
+      for name in ('simulation', 'absent', 'failed')
+  }
+  assert found['simulation'].endswith('yes')
+  assert found['absent'].endswith('not known') and 'absent *' in found['absent']
+  assert found['failed'].endswith('NO')
+  assert 'bare calls' in text and 'one core' in text
+
+
+def test_unknown_part_is_refused():
+  with pytest.raises(errors.UserError, match='simulation'):
+    benchmark.run('unused', 'unused', only=['simulatoin'])
+  with pytest.raises(errors.UserError, match='--full'):
+    benchmark.run('unused', 'unused', only=['learning'])
