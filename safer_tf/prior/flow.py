@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Sequence
+from typing import Optional, Sequence
 
 import gin
 import numpy as np
@@ -11,6 +11,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 tfb = tfp.bijectors
+
+# Share of the limit within which an action still has a finite latent.
+_INSIDE = 1 - 1e-6
 
 
 class _Conditioner(tf.Module):
@@ -62,7 +65,7 @@ class ConditionalRealNVP(tf.Module):
   def __init__(
       self, action_dim: int, condition_dim: int, num_couplings: int = 4,
       hidden: Sequence[int] = (128, 128), log_scale_bound: float = 2.0,
-      name: str = 'flow',
+      action_limit: Optional[float] = None, name: str = 'flow',
   ):
     """Builds the flow.
 
@@ -72,10 +75,14 @@ class ConditionalRealNVP(tf.Module):
       num_couplings: coupling layers.
       hidden: units of each hidden layer of a coupling's conditioner.
       log_scale_bound: a coupling scales by at most exp(this), either way.
+      action_limit: all density lies within it in each dimension, through a last
+        tanh; a little above the largest action. None: actions are unbounded,
+        and the contrastive term then drives density out to where no data are.
       name: name of the module.
     """
     super().__init__(name=name)
     self._action_dim = action_dim
+    self._action_limit = action_limit
     self._num_couplings = num_couplings
     num_masked = action_dim // 2
     # One product serves all couplings, forward and density alike.
@@ -102,6 +109,8 @@ class ConditionalRealNVP(tf.Module):
       )
       if swapped and i + 1 < num_couplings:
         bijectors.append(tfb.Permute(_interleaved(action_dim)))
+    if action_limit is not None:
+      bijectors = [tfb.Scale(action_limit), tfb.Tanh(), *bijectors]
     self._bijector = tfb.Chain(bijectors)
 
   def forward(self, latent: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
@@ -110,14 +119,16 @@ class ConditionalRealNVP(tf.Module):
 
   def inverse(self, action: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
     """Maps actions [B, A] to latents [B, A], given conditions [B, K]."""
-    return self._bijector.inverse(action, **self._arguments(condition))
+    return self._bijector.inverse(
+        self._inside(action), **self._arguments(condition)
+    )
 
   def inverse_log_det_jacobian(
       self, action: tf.Tensor, condition: tf.Tensor
   ) -> tf.Tensor:
     """log |det d inverse / d action| at actions [B, A]; [B]."""
     return self._bijector.inverse_log_det_jacobian(
-        action, event_ndims=1, **self._arguments(condition)
+        self._inside(action), event_ndims=1, **self._arguments(condition)
     )
 
   def log_prob(self, action: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
@@ -131,12 +142,20 @@ class ConditionalRealNVP(tf.Module):
       [B] float32, in nats.
     """
     arguments = self._arguments(condition)
+    action = self._inside(action)
     latent = self._bijector.inverse(action, **arguments)
     return unit_normal_log_prob(latent) + (
         self._bijector.inverse_log_det_jacobian(
             action, event_ndims=1, **arguments
         )
     )
+
+  def _inside(self, action: tf.Tensor) -> tf.Tensor:
+    """Actions moved to where they have a latent: any may be asked about."""
+    if self._action_limit is None:
+      return action
+    largest = self._action_limit * _INSIDE
+    return tf.clip_by_value(action, -largest, largest)
 
   def _arguments(self, condition: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
     features = tf.split(

@@ -7,11 +7,14 @@ import tensorflow as tf
 from safer_tf.prior import flow
 
 
-def _flow(action_dim=6, condition_dim=5, num_couplings=4, spread=0.4):
+def _flow(
+    action_dim=6, condition_dim=5, num_couplings=4, spread=0.4, limit=None
+):
   """A flow far from the identity: every variable drawn anew."""
   tf.keras.utils.set_random_seed(1)
   model = flow.ConditionalRealNVP(
-      action_dim, condition_dim, num_couplings, hidden=(16, 16)
+      action_dim, condition_dim, num_couplings, hidden=(16, 16),
+      action_limit=limit,
   )
   for variable in model.trainable_variables:
     variable.assign(tf.random.normal(variable.shape, stddev=spread))
@@ -112,3 +115,27 @@ def test_starts_near_the_identity():
   latent = _normal(50, 6)
   action = np.sort(np.abs(model.forward(latent, _normal(50, 5))), axis=1)
   np.testing.assert_allclose(action, np.sort(np.abs(latent), axis=1), atol=0.5)
+
+
+def test_a_limit_holds_all_density():
+  model = _flow(action_dim=2, spread=0.1, limit=1.01)
+  axis = np.linspace(-1.01, 1.01, 1601)[1:-1].astype(np.float32)
+  grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+  condition = np.tile(_normal(1, 5), [len(grid), 1])
+  density = np.exp(model.log_prob(tf.constant(grid), condition))
+  assert density.sum() * (axis[1] - axis[0])**2 == pytest.approx(1, abs=0.02)
+  action = model.forward(10 * _normal(50, 2), _normal(50, 5))
+  assert np.abs(action).max() <= 1.01
+
+
+def test_a_limit_keeps_the_round_trip_and_answers_for_any_action():
+  model = _flow(limit=1.01, spread=0.1)
+  latent, condition = _normal(20, 6), _normal(20, 5)
+  action = tf.constant(model.forward(latent, condition).numpy())
+  np.testing.assert_allclose(
+      model.inverse(action, condition), latent, rtol=1e-2, atol=1e-2
+  )
+  for outside in (1.0, 1.5, -3.0):
+    beyond = tf.fill([20, 6], outside)
+    assert np.isfinite(model.inverse(beyond, condition)).all()
+    assert np.isfinite(model.log_prob(beyond, condition)).all()

@@ -51,10 +51,10 @@ _SAFER = {
     'train_prior.window': 16,
     'train_prior.optimizer': 'adam',
     'train_prior.learning_rate': 2e-3,
-    'train_prior.unsafe_weight': 0.3,
+    'train_prior.unsafe_weight': 0.5,
     'train_prior.kl_weight': 0.01,
     'train_prior.sample_context': True,
-    'train_prior.unsafe_floor': -20.0,
+    'train_prior.unsafe_floor': -8.0,
     'SkillPrior.uses_context': True,
     'SkillPrior.context_dim': 8,
     'image_encoder.filters': (16, 32, 64),
@@ -62,6 +62,7 @@ _SAFER = {
     'TransformerPosterior.width': 64,
     'ConditionalRealNVP.num_couplings': 4,
     'ConditionalRealNVP.hidden': (128, 128),
+    'ConditionalRealNVP.action_limit': 1.01,
 }
 
 _SMALL = (
