@@ -65,10 +65,10 @@ def _values(network):
 @pytest.mark.parametrize('spec', [VECTOR, IMAGE])
 def test_losses_are_those_of_sac_agent(spec):
   """With hardly any noise in the actions both must agree."""
-  agent = _make(spec, initial_alpha=1e-3)
+  agent = _make(spec, bound=0.1, initial_alpha=1e-3)
   bias = agent._actor_network.variables[-1]
   bias.assign(tf.constant([0.3, -0.2, 0.1, -9.0, -9.0, -9.0]))
-  batch = _batch(spec)
+  batch = _batch(spec, bound=0.1)
   # Inherited: three separate networks each, one call a loss.
   expected = agent.loss(_transition(batch)).extra
   report = sac.Diagnostics(*agent.update(*batch).numpy())
@@ -77,6 +77,13 @@ def test_losses_are_those_of_sac_agent(spec):
     assert getattr(report, name) == pytest.approx(
         float(getattr(expected, name)), rel=2e-3, abs=2e-3
     )
+  # In nats, by noise alone; the box's volume would make a difference of 7.
+  entropies = [
+      float(loss) / np.log(1e-3) for loss in (
+          report.alpha_loss, expected.alpha_loss
+      )
+  ]
+  assert abs(entropies[0] - entropies[1]) < 2
 
 
 def test_update_equals_a_plain_numpy_computation():
@@ -148,6 +155,11 @@ def test_actor_loss_leaves_the_encoder_alone():
   agent.update(*_batch(IMAGE))
   for old, new in zip(before, _values(encoder)):
     np.testing.assert_array_equal(old, new)
+  with tf.GradientTape() as tape:
+    mode = agent._actor_network(_batch(IMAGE)[0])[0].mode()
+  assert tape.gradient(mode, encoder.trainable_variables) == [None] * len(
+      encoder.trainable_variables
+  )
   shared = {id(v) for v in encoder.variables}
   assert shared <= {id(v) for v in agent._actor_network.variables}
 
