@@ -18,7 +18,7 @@ _SIZES = 'experiments/benchmark.gin'
 def main(_: list[str]) -> None:
   """Runs the benchmark, or a part of it."""
   given = flags.FLAGS
-  given.gin_file = [_SIZES, *given.gin_file]
+  given['gin_file'].value = [_SIZES, *given.gin_file]
   cli.parse_config()
   from safer_tf.benchmark import benchmark
 

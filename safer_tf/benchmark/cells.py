@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import shutil
 import sys
@@ -18,7 +20,6 @@ from safer_tf.common import layout
 from safer_tf.experiments import cells
 from safer_tf.experiments import process
 
-_EPISODES = 100  # Of a whole cell's evaluation.
 _STOCK_UPDATES = 7
 _OWN = ('encoders/own.gin',)
 _BOUND = 1.0
@@ -67,14 +68,13 @@ def _whole_cell(
 
   whole = sizes.whole_cell_steps
   if full:
-    trained, evaluated = seconds(whole, _EPISODES)
+    trained, evaluated = seconds(whole, sizes.evaluation_episodes)
   else:
     small, large = sizes.cell_steps
     first, _ = seconds(small, None)
     second, evaluated = seconds(large, sizes.evaluation_episodes)
     # The first part holds what a cell does once: start, trace, save.
     trained = first + (second - first) / (large - small) * (whole - small)
-    evaluated *= _EPISODES / sizes.evaluation_episodes
   stock = timing.alone(
       'safer_tf.benchmark.updates:stock_seconds', batch_size, _STOCK_UPDATES,
       threads=threads, one_core=one_core,
@@ -143,7 +143,7 @@ def _side_by_side(
     run_dir: str, sizes: sizes_lib.Sizes, full: bool
 ) -> measurement.Measurement:
   """Two cells of one thread each, together and in turn (row 9)."""
-  steps = sizes.whole_cell_steps if full else sizes.cell_steps[0]
+  steps = sizes.whole_cell_steps if full else sizes.cell_steps[1]
   rounds = 1 if full else max(1, sizes.rounds // 2 + 1)
   pair, warm = (
       [(run_dir, seed, count) for seed in (0, 1)]
@@ -173,10 +173,11 @@ def train_cell(run_dir: str, seed: int, num_steps: int, name: str) -> None:
   variant = f'side-{name}'
   shutil.rmtree(_agent_dir(run_dir, variant, seed), ignore_errors=True)
   config.parse(['methods/safer.gin'], [])
-  train_agent.train_agent(
-      run_dir, seed, task=envs.EVALUATION[0], num_steps=num_steps,
-      variant=variant, latent_bound=_BOUND,
-  )
+  with contextlib.redirect_stderr(io.StringIO()):  # Two bars would mingle.
+    train_agent.train_agent(
+        run_dir, seed, task=envs.EVALUATION[0], num_steps=num_steps,
+        variant=variant, latent_bound=_BOUND,
+    )
 
 
 def _agent_dir(run_dir: str, variant: str, seed: int = 0) -> str:

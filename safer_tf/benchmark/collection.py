@@ -27,7 +27,7 @@ _SOURCE = collect.Source(
 )
 
 
-class _Collected(NamedTuple):
+class Collected(NamedTuple):
   """What one worker has done.
 
   Attributes:
@@ -113,7 +113,9 @@ def _linearity(sizes: sizes_lib.Sizes) -> measurement.Measurement:
   )
 
 
-def collect_shard(task: str, shard: int, num_steps: int, name: str) -> tuple:
+def collect_shard(
+    task: str, shard: int, num_steps: int, name: str
+) -> Collected:
   """Collects one shard as `collect_data` does, and throws it away.
 
   Args:
@@ -123,7 +125,7 @@ def collect_shard(task: str, shard: int, num_steps: int, name: str) -> tuple:
     name: of the attempt.
 
   Returns:
-    A `_Collected`.
+    What it took.
   """
   directory = tempfile.mkdtemp(prefix=f'benchmark-{name}-')
   try:
@@ -135,7 +137,7 @@ def collect_shard(task: str, shard: int, num_steps: int, name: str) -> tuple:
     took = time.perf_counter() - start
   finally:
     shutil.rmtree(directory)
-  return _Collected(int(index.length.sum()), took, timing.peak_memory())
+  return Collected(int(index.length.sum()), took, timing.peak_memory())
 
 
 def _whole(root_dir: str, num_steps: int) -> float:

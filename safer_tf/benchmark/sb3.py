@@ -32,15 +32,19 @@ class Server:
         [python, script, str(batch_size), str(threads)], text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )
+    assert self._process.stdin is not None
+    assert self._process.stdout is not None
+    self._requests, self._answers = self._process.stdin, self._process.stdout
+    self._found: list[float] = []
     (self.version,) = self._answer()
     self.updates(1)
-    self._found: list[float] = []
+    self._found.clear()  # The first one warms up.
 
   def updates(self, count: int) -> None:
     """Times some updates."""
-    self._process.stdin.write(f'{count}\n')
-    self._process.stdin.flush()
-    self._found = getattr(self, '_found', []) + self._answer()
+    self._requests.write(f'{count}\n')
+    self._requests.flush()
+    self._found += self._answer()
 
   @property
   def median(self) -> float:
@@ -49,11 +53,11 @@ class Server:
 
   def close(self) -> None:
     """Ends the process."""
-    self._process.stdin.close()
+    self._requests.close()
     self._process.wait()
 
   def _answer(self) -> list:
-    line = self._process.stdout.readline()
+    line = self._answers.readline()
     if not line:
       raise RuntimeError('stable-baselines3 ended; what it printed is above.')
     return json.loads(line)

@@ -70,7 +70,9 @@ def rates(num_steps: int, kuka_episodes: int) -> tuple[float, float, float]:
     Mean rate of the tasks, rate of `KukaDiverseObjectEnv`, mean rate of bare
     simulation and rendering in the tasks' scenes.
   """
-  ours, bare, kuka = [], [], []
+  ours: list[_Counted] = []
+  bare: list[_Counted] = []
+  kuka: list[_Counted] = []
   between = max(1, len(envs.ALL) // kuka_episodes)
   other = _kuka()
   for number, task in enumerate(envs.ALL):

@@ -29,7 +29,7 @@ class Sizes:
     cell_steps: environment steps of the two parts of a cell that are run; what
       lies between gives the cost of a step.
     whole_cell_steps: what is scaled up to.
-    evaluation_episodes: of the part that is run; a whole cell has 100.
+    evaluation_episodes: of a cell.
     learning_steps: environment steps of the comparison of learning.
     learning_prior_steps: gradient steps of the comparison of learning.
     learning_data_steps: size of its dataset.

@@ -76,9 +76,12 @@ class _Actor(network.Network):
 class StockAgent(sac_agent.SacAgent):
   """TF-Agents' SacAgent with the two methods that our training loop calls."""
 
+  train_once: Any  # Its `train`, traced.
+  _choose: Any  # Its collect policy, traced.
+
   def update(self, *batch: Any) -> tf.Tensor:
     """One stock train step; arguments and result as `LatentSacAgent.update`."""
-    info = self.train(as_transition(*batch))
+    info = self.train_once(as_transition(*batch))
     extra = info.extra
     return tf.stack(sac.Diagnostics(
         extra.critic_loss, extra.actor_loss, extra.alpha_loss,
@@ -88,12 +91,12 @@ class StockAgent(sac_agent.SacAgent):
   def act(self, observation: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     """Actions of the stock collect policy; `step` is of no use to it."""
     del step
-    return self._act(observation)
+    return self._choose(observation)
 
   def prepare(self) -> None:
     """Traces what is called in every step."""
-    self.train = common.function(self.train)
-    self._act = tf.function(
+    self.train_once = common.function(self.train)
+    self._choose = tf.function(
         lambda observation: self.collect_policy.action(
             ts.restart(observation, batch_size=1)
         ).action

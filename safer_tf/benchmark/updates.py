@@ -161,7 +161,7 @@ def stock_update(
   agent = stock.make_agent(_time_step(IMAGE), _tensor(LATENT), seed=0)
   batch = [tf.constant(part) for part in buffer.sample(batch_size, 0)]
   experience = stock.as_transition(*batch)
-  return lambda: agent.train(experience).loss.numpy()
+  return lambda: agent.train_once(experience).loss.numpy()
 
 
 def draw_times(

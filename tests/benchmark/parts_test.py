@@ -173,13 +173,13 @@ def test_a_cell_is_scaled_up_from_two_parts(monkeypatch):
   )
 
   def seconds(run_dir, name, gin_files, steps, episodes, threads, one_core):
-    return 60.0 + steps * 0.6, (episodes or 0) * 1.2
+    return 60.0 + steps * 0.6, (episodes or 0) * 6.0
 
   monkeypatch.setattr(cells, 'cell_seconds', seconds)
   monkeypatch.setattr(timing, 'alone', lambda *_, **__: 0.3)
   scaled = cells._whole_cell('', sizes, False, 'prior', (), 128, 1, 12)
   whole = cells._whole_cell('', sizes, True, 'prior', (), 128, 1, 12)
-  # 1 minute once, 0.01 for each of 1,100 steps, 0.02 for each of 100 episodes.
+  # 1 minute once, 0.01 for each of 1,100 steps, 0.1 for each of 20 episodes.
   assert scaled.value == pytest.approx(1 + 11 + 2)
   assert whole.value == pytest.approx(scaled.value)
   assert scaled.scaled and not whole.scaled
