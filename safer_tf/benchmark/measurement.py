@@ -67,8 +67,8 @@ class Measurement:
 
   @property
   def ratio(self) -> Optional[float]:
-    """Ours over the baseline's."""
-    if self.baseline_value is None:
+    """Ours over the baseline's; None if there is none, or it is zero."""
+    if not self.baseline_value:
       return None
     return self.value / self.baseline_value
 

@@ -1,7 +1,8 @@
 """Times stable-baselines3's SAC on request; run by an interpreter that has it.
 
-Imports nothing of this package. Reads a number of updates a line and answers
-with the seconds that each took, as a JSON list.
+Imports nothing of this package. Each line it reads holds a number of updates
+and a number of threads; it answers with the seconds that each update took, as a
+JSON list.
 """
 
 from __future__ import annotations
@@ -36,8 +37,7 @@ class Images(gymnasium.Env):
 
 def main():
   """Answers until the input ends."""
-  batch_size, threads = (int(argument) for argument in sys.argv[1:])
-  torch.set_num_threads(threads)
+  batch_size = int(sys.argv[1])
   model = stable_baselines3.SAC(
       'CnnPolicy', Images(), batch_size=batch_size, buffer_size=_STORED,
       learning_starts=_STORED, device='cpu', seed=0,
@@ -45,8 +45,10 @@ def main():
   model.learn(_STORED)  # Fills the buffer, no update yet.
   print(json.dumps([stable_baselines3.__version__]), flush=True)
   for line in sys.stdin:
+    count, threads = map(int, line.split())
+    torch.set_num_threads(threads)
     times = []
-    for _ in range(int(line)):
+    for _ in range(count):
       start = time.perf_counter()
       model.train(gradient_steps=1, batch_size=batch_size)
       times.append(time.perf_counter() - start)

@@ -35,6 +35,7 @@ _SHORTER = measurement.Measurement(
     (_LINE, {'baseline_value': 14.0}, True),
     (_LINE, {'baseline_value': 14.5}, False),
     (_LINE, {'baseline_value': None}, None),
+    (_LINE, {'baseline_value': 0.0}, None),
     (_LINE, {'baseline_value': None, 'value': 1.0}, False),
     (_SHORTER, {}, True),
     (_SHORTER, {'value': 40.0}, True),
