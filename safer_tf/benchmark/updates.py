@@ -70,7 +70,8 @@ def measure(
           ), ms.get('sb3'), (measurement.Target('ratio', '<=', 0.6),),
           ms['own_floor'], encoder_floor,
           note='both draw their batch; theirs on one thread or all, whichever '
-          'is faster' if 'sb3' in ms else f'`make benchmark` installs it into {sb3.VENV}',
+          'is faster' if 'sb3' in ms
+          else f'`make benchmark` installs it into {sb3.VENV}',
       ),
       measurement.Measurement(
           7, f'SAC update, batch {batch}, prior embedding', ms['prior'], 'ms',
