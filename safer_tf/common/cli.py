@@ -8,6 +8,7 @@ from typing import Callable, NoReturn
 
 from absl import app
 from absl import flags
+from absl import logging
 
 from safer_tf.common import errors
 from safer_tf.common import workers
@@ -37,7 +38,10 @@ def parse_config() -> None:
   workers.quiet_imports()
   from safer_tf.common import config  # pylint: disable=g-import-not-at-top
 
+  # gin reports each folder it looks into in vain as an error.
+  logging.set_verbosity(logging.FATAL)
   config.parse(flags.FLAGS.gin_file, flags.FLAGS.gin_bindings)
+  logging.set_verbosity(logging.WARNING)
 
 
 def run(main: Callable[[list[str]], None]) -> None:
