@@ -86,6 +86,8 @@ class LoadedPrior:
   encode: Callable[..., Any]
   log_prob: Callable[..., Any]
   observe: Callable[..., Any]
+  # Keeps the variables alive: a concrete function alone does not.
+  module: Any = dataclasses.field(repr=False)
 
 
 def export_prior(
@@ -171,7 +173,7 @@ def load_prior(
         f'The SavedModel in {path} cannot be loaded ({error}). Export the '
         'prior again with train_prior.'
     ) from error
-  return LoadedPrior(path=path, spec=spec, **functions)
+  return LoadedPrior(path=path, spec=spec, module=loaded, **functions)
 
 
 def _signatures(spec: PriorSpec) -> dict[str, tuple[tf.TensorSpec, ...]]:

@@ -200,3 +200,16 @@ def test_a_failed_export_leaves_the_old_one(prior, copy, monkeypatch):
     export.export_prior(prior, copy, 'parrot', 'uint8', {})
   assert export.load_prior(copy).spec.prior == 'safer'
   assert os.listdir(os.path.dirname(copy)) == ['copy']
+
+
+def test_loaded_functions_work_inside_another_function(exported):
+  loaded = export.load_prior(exported)
+  arguments = _arguments(3)['decode']
+
+  @tf.function
+  def outer(*inputs):
+    return loaded.decode(*inputs)
+
+  np.testing.assert_allclose(
+      outer(*arguments), loaded.decode(*arguments), rtol=1e-6
+  )
