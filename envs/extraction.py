@@ -233,9 +233,9 @@ class ExtractionEnv(py_environment.PyEnvironment):
 
     Returns:
       A picklable state for `set_state` of an environment of the same task.
-      What follows a restore equals what followed the save bit for bit while
-      nothing touches the hand, and to about 1e-5 m in mid-contact, where
-      PyBullet's warm start differs.
+      The step after a restore equals the step after the save bit for bit, or,
+      where the hand was in contact, to about 1e-4 m; contacts after it may
+      drift apart, for PyBullet's files leave out the solver's warm start.
     """
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, 'world.bullet')
