@@ -13,6 +13,7 @@ import tensorflow as tf
 from tf_agents.trajectories import time_step as ts
 
 import envs
+from envs import tasks
 from safer_tf.assurance import certified
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -72,6 +73,7 @@ def evaluate(
     raise errors.UserError(
         f'evaluate.num_episodes = {num_episodes}: expected at least 1.'
     )
+  tasks.find(task)  # A misspelt name is told as such, not as untrained.
   start = time.time()
   directory = layout.agent_dir(
       root_dir, protocol, task, method, variant, seed

@@ -37,9 +37,10 @@ def check(settings: Mapping[str, Any]) -> None:
       'validation_episodes', 'checkpoint_interval', 'summary_interval',
       'max_gradient_norm',
   ):
-    if not settings[name] > 0:
+    value = settings[name]
+    if not isinstance(value, (int, float)) or not value > 0:
       raise errors.UserError(
-          f'train_prior.{name} is {settings[name]}: expected more than 0.'
+          f'train_prior.{name} is {value!r}: expected a number above 0.'
       )
   if settings['unsafe_weight'] and not settings['unsafe_runs']:
     raise errors.UserError(

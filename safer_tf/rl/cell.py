@@ -205,10 +205,11 @@ class Cell:
     self._replay.save(self._checkpoints)
     self._curve.save(os.path.join(self._directory, layout.CURVE))
     self._episodes.assign(len(self._curve.rows))
-    self._checkpointer.save(tf.constant(self._curve.env_steps, tf.int64))
-    _write_frames(frames, self._curve.env_steps)
-    tf.summary.text('gin', _as_markdown(config.operative()), step=0)
-    self._writer.flush()
+    with files.writing_by_tensorflow(self._directory):
+      self._checkpointer.save(tf.constant(self._curve.env_steps, tf.int64))
+      _write_frames(frames, self._curve.env_steps)
+      tf.summary.text('gin', _as_markdown(config.operative()), step=0)
+      self._writer.flush()
 
   def _restore(self) -> None:
     files.ensure_dir(self._checkpoints)

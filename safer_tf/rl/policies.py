@@ -39,7 +39,8 @@ def save(agent: sac.LatentSacAgent, directory: str) -> None:
       saver = policy_saver.PolicySaver(
           policy, train_step=agent.train_step_counter
       )
-      saver.save(os.path.join(beside, name))
+      with files.writing_by_tensorflow(directory):
+        saver.save(os.path.join(beside, name))
     example = tensor_spec.sample_spec_nest(
         agent.time_step_spec, seed=0, outer_dims=(2,)
     )

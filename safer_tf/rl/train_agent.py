@@ -101,7 +101,7 @@ def train_agent(
           '\'own\' and without Prior-Explore need none.'
       )
     path = layout.export_dir(root_dir, protocol, prior)
-    loaded = export.load_prior(path)
+    loaded = export.load_prior(path, prior=prior)
     inputs['prior_spec'] = os.path.join(path, layout.PRIOR_SPEC)
   if takes_latents:
     path = layout.export_dir(root_dir, protocol, bound_prior)
@@ -148,9 +148,9 @@ def _check_choices(
         f'{", ".join(latent_env.ENCODERS)}.'
     )
   for name, value in sizes.items():
-    if value < 1:
+    if not isinstance(value, int) or value < 1:
       raise errors.UserError(
-          f'train_agent.{name} is {value}; expected at least 1.'
+          f'train_agent.{name} is {value!r}; expected a number from 1 on.'
       )
   if not 0 <= prior_probability <= 1 or (
       prior_probability > 0 and action_space == 'latent'

@@ -22,8 +22,13 @@ def _shipped(folder):
 
 
 @pytest.mark.parametrize('method', _shipped('methods'))
-def test_every_shipped_method_parses(method):
+def test_every_shipped_method_serves_every_stage(method):
   config.parse([method], [])
+  for stage in ('train_prior', 'compute_assurance', 'calibrate'):
+    prior = gin.query_parameter(f'{stage}.prior')
+    assert str(prior) == '%PRIOR'
+  for stage in ('train_agent', 'evaluate'):
+    assert str(gin.query_parameter(f'{stage}.method')) == '%METHOD'
 
 
 @pytest.mark.parametrize('experiment', _shipped('experiments'))

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import envs
+from envs import errors as env_errors
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
@@ -97,6 +98,8 @@ def test_an_untrained_cell_is_an_error(root):
     evaluate.evaluate(root, 5, task=_TASK, method='safer', num_episodes=1)
   with pytest.raises(errors.UserError, match='num_episodes'):
     evaluate.evaluate(root, 0, task=_TASK, method='safer', num_episodes=0)
+  with pytest.raises(env_errors.EnvError, match='nearest: .*extract_08'):
+    evaluate.evaluate(root, 0, task='extrct_08', method='safer')
 
 
 def _record(success, unsafe, seed=1):

@@ -175,6 +175,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch(root):
     ('protocol', 'unseen', 'seen or held_out'),
     ('positives', 'good', 'safe_success'),
     ('num_steps', 0, 'num_steps is 0'),
+    ('num_steps', '9', "num_steps is '9'"),
     ('unsafe_runs', 0, 'nothing to weigh'),
 ])
 def test_a_wrong_value_is_told(root, name, value, message):

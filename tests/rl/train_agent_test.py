@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tf_agents.trajectories import time_step as ts
+from tf_agents.utils import common
 
 import envs
 from safer_tf.common import errors
@@ -64,6 +65,12 @@ def _train(root, make_env=lambda name: fakes.ReachEnv(), **changes):
 def _curve(directory):
   with open(os.path.join(directory, layout.CURVE), encoding='utf-8') as file:
     return list(csv.DictReader(file))
+
+
+def _results(root):
+  return glob.glob(
+      os.path.join(root, 'agents', '**', layout.RESULT), recursive=True
+  )
 
 
 def _weights(directory):
@@ -254,13 +261,14 @@ def test_learns_a_trivial_task(root):
     ({'action_space': 'letent'}, 'action_space'),
     ({'encoder': 'pixels'}, 'encoder'),
     ({'batch_size': 0}, 'batch_size is 0'),
+    ({'num_steps': '9'}, "num_steps is '9'"),
     ({'prior_probability': 0.9}, 'prior_probability'),
     ({'make_env': lambda name: fakes.ReachEnv(images=True)}, 'observations'),
 ])
 def test_refuses_bad_config_and_leaves_no_result(root, changes, message):
   with pytest.raises(errors.UserError, match=message):
     _train(root, **changes)
-  assert not glob.glob(os.path.join(root, 'agents', '**', 'result.json'))
+  assert not _results(root)
 
 
 def test_divergence_names_the_step_and_the_checkpoint(root, monkeypatch):
@@ -271,3 +279,22 @@ def test_divergence_names_the_step_and_the_checkpoint(root, monkeypatch):
   monkeypatch.setattr(sac.LatentSacAgent, '_update', diverged)
   with pytest.raises(errors.UserError, match='step 40.*checkpoints'):
     _train(root)
+
+
+def test_refuses_a_prior_of_another_method(root, prior_dir):
+  path = layout.export_dir(root, 'seen', 'parrot')
+  os.makedirs(os.path.dirname(path))
+  os.symlink(prior_dir, path)
+  with pytest.raises(errors.UserError, match='method safer, expected parrot'):
+    _train(root, prior='parrot')
+
+
+def test_a_full_disk_is_told_and_leaves_no_result(root, monkeypatch):
+  def full(self, step):
+    del self, step
+    raise tf.errors.ResourceExhaustedError(None, None, 'No space left')
+
+  monkeypatch.setattr(common.Checkpointer, 'save', full)
+  with pytest.raises(errors.UserError, match='Cannot write.*No space left'):
+    _train(root)
+  assert not _results(root)
