@@ -213,10 +213,16 @@ class Cell:
 
   def _restore(self) -> None:
     files.ensure_dir(self._checkpoints)
-    self._checkpointer = common.Checkpointer(
-        self._checkpoints, max_to_keep=1, agent=self._agent,
-        episodes=self._episodes, wall_seconds=self._wall_seconds,
-    )
+    try:
+      self._checkpointer = common.Checkpointer(
+          self._checkpoints, max_to_keep=1, agent=self._agent,
+          episodes=self._episodes, wall_seconds=self._wall_seconds,
+      )
+    except Exception as error:  # TensorFlow's many ways to say damaged.
+      raise errors.UserError(
+          f'The checkpoint in {self._checkpoints} cannot be read ({error}). '
+          f'Delete {self._directory} to train this agent anew.'
+      ) from error
     if not self._checkpointer.checkpoint_exists:
       return
     self._curve.load(

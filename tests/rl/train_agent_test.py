@@ -298,3 +298,14 @@ def test_a_full_disk_is_told_and_leaves_no_result(root, monkeypatch):
   with pytest.raises(errors.UserError, match='Cannot write.*No space left'):
     _train(root)
   assert not _results(root)
+
+
+def test_a_damaged_checkpoint_is_told(root):
+  directory = _train(root, num_steps=60)
+  os.remove(os.path.join(directory, layout.STAGE))
+  latest = tf.train.latest_checkpoint(
+      os.path.join(directory, layout.CHECKPOINTS_DIR)
+  )
+  os.truncate(f'{latest}.index', 20)
+  with pytest.raises(errors.UserError, match='checkpoints cannot be read'):
+    _train(root, num_steps=60)
