@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from typing import Any, Iterator
@@ -99,8 +100,10 @@ def writing_by_tensorflow(path: str) -> Iterator[None]:
   try:
     yield
   except tf.errors.OpError as error:
+    # TensorFlow names the node of its graph and more beside the cause.
+    cause = re.sub(r'\{\{.*?\}\}', '', error.message).split('\n')[0].strip()
     raise errors.UserError(
-        f'Cannot write {path}: {error.message}. Free some disk space or choose '
+        f'Cannot write {path}: {cause}. Free some disk space or choose '
         'another --root_dir; what was finished is kept.'
     ) from error
 

@@ -76,3 +76,13 @@ def test_json_round_trip_and_hash(tmp_path):
   files.write_json(two, dict(reversed(value.items())))
   assert files.read_json(one, 'a value') == value
   assert files.sha256(one) == files.sha256(two)
+
+
+def test_what_tensorflow_cannot_write_is_told_without_its_graph():
+  import tensorflow as tf
+
+  message = '{{function_node __wrapped__Save}} No space left [Op:Save]\nmore'
+  with pytest.raises(errors.UserError, match='/x: No space left') as error:
+    with files.writing_by_tensorflow('/x'):
+      raise tf.errors.ResourceExhaustedError(None, None, message)
+  assert '{{' not in str(error.value) and '\n' not in str(error.value)
