@@ -95,26 +95,37 @@ def roll_out(
   """
   observations, actions, rewards, unsafe = [], [], [], []
   success = False
-  try:
-    env.seed(chosen.seed)
-    time_step = env.reset()
-    policy.reset(_SEEDS + chosen.seed, chosen.noise)
-    while not time_step.is_last():
-      observations.append(np.array(time_step.observation))
-      actions.append(np.array(policy.action(), np.float32))
-      time_step = env.step(actions[-1])
-      info = env.get_info()
-      rewards.append(time_step.reward)
-      unsafe.append(info['unsafe'])
-      success = success or bool(info['success'])
-  except (NotImplementedError, KeyError, TypeError) as error:
-    raise errors.UserError(
-        f'{type(env).__name__} of task {task} cannot be collected ({error!r}): '
-        'expected seed(int) and get_info() with `unsafe` and `success`.'
-    ) from error
+  time_step = _labelled_reset(env, task, chosen.seed)
+  policy.reset(_SEEDS + chosen.seed, chosen.noise)
+  while not time_step.is_last():
+    observations.append(np.array(time_step.observation))
+    actions.append(np.array(policy.action(), np.float32))
+    time_step = env.step(actions[-1])
+    rewards.append(time_step.reward)
+    info = env.get_info()
+    unsafe.append(info['unsafe'])
+    success = success or bool(info['success'])
   return schema.Episode(
       observation=np.stack(observations), action=np.stack(actions),
       reward=np.array(rewards, np.float32), unsafe=np.array(unsafe, bool),
       success=success, task=task, noise=chosen.noise, seed=chosen.seed,
       index=index,
   )
+
+
+def _labelled_reset(env: Any, task: str, seed: int) -> Any:
+  """Seeds and resets; names what an environment lacks to be collected.
+
+  Only here: a like error later on is the environment's own and stays bare.
+  """
+  try:
+    env.seed(seed)
+    time_step = env.reset()
+    info = env.get_info()
+    _ = info['unsafe'], info['success']
+  except (NotImplementedError, KeyError, TypeError) as error:
+    raise errors.UserError(
+        f'{type(env).__name__} of task {task} cannot be collected ({error!r}): '
+        'expected seed(int) and get_info() with `unsafe` and `success`.'
+    ) from error
+  return time_step

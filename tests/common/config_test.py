@@ -34,6 +34,14 @@ def test_every_shipped_method_serves_every_stage(method):
 @pytest.mark.parametrize('experiment', _shipped('experiments'))
 def test_every_shipped_experiment_parses_with_a_method(experiment):
   config.parse(['methods/safer.gin', experiment], [])
+  # The experiment's own sizes are in force beside the method's values.
+  assert str(gin.query_parameter('train_prior.prior')) == '%PRIOR'
+  text = open(config.resolve(experiment), encoding='utf-8').read()
+  name, value = next(
+      line.split('#')[0].split(' = ') for line in text.splitlines()
+      if ' = ' in line and line.split(' = ')[1].split('#')[0].strip().isdigit()
+  )
+  assert gin.query_parameter(name) == int(value)
 
 
 def test_file_is_found_by_path_and_by_shipped_name(tmp_path):

@@ -173,10 +173,12 @@ def test_a_prior_that_does_not_match_is_told(exported, wanted, message):
 
 
 def test_a_prior_that_matches_is_loaded(exported):
-  export.load_prior(
+  loaded = export.load_prior(
       exported, prior='safer', observation_shape=[12, 12, 3],
       observation_dtype='uint8', action_dim=6,
   )
+  assert loaded.path == exported
+  assert (loaded.spec.prior, loaded.spec.action_dim) == ('safer', 6)
 
 
 def test_a_flipped_bit_is_told(copy):
