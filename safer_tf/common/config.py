@@ -79,6 +79,7 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
   import gin  # pylint: disable=g-import-not-at-top
 
   from safer_tf import configurables  # Registers them. # noqa: F401
+  from safer_tf.common import gin_types
 
   gin.clear_config()
   gin.add_config_file_search_path(config_dir())
@@ -86,6 +87,8 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
     gin.parse_config_files_and_bindings(paths, list(bindings))
   except (ValueError, TypeError, SyntaxError, OSError) as error:
     raise errors.UserError(explain(error, gin_files)) from error
+  for mistake in gin_types.mistakes():
+    raise errors.UserError(explain(TypeError(mistake), gin_files))
 
 
 def explain(error: Exception, gin_files: Sequence[str] = ()) -> str:

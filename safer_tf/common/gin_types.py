@@ -1,0 +1,67 @@
+"""Whether gin's values have the types that functions are annotated with."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import typing
+from typing import Any, Iterator
+
+from gin import config as gin_config
+
+_NUMBERS = {int: (int,), float: (int, float)}
+_UNIONS = ('Union', 'UnionType')  # Of Optional[X], and of X | None.
+
+
+def mistakes() -> Iterator[str]:
+  """One line for each bound value of a wrong type.
+
+  Only literals whose type is annotated plainly are judged: numbers, strings,
+  truth values, sequences of them, and None.
+  """
+  # Gin has no public way to list what is bound.
+  for (_, selector), values in gin_config._CONFIG.items():
+    target = gin_config._REGISTRY[selector].wrapped
+    called = target.__init__ if inspect.isclass(target) else target
+    hints = _hints(called)
+    for name, value in values.items():
+      if name in hints and not fits(value, hints[name]):
+        expected = inspect.formatannotation(hints[name])
+        yield (
+            f'{selector.split(".")[-1]}.{name} = {value!r}, expected '
+            f'{expected.replace("typing.", "")}.'
+        )
+
+
+def fits(value: Any, hint: Any) -> bool:
+  """Whether a value may stand where a type is expected.
+
+  Args:
+    value: literal of a gin binding, or one of gin's references.
+    hint: a type annotation.
+
+  Returns:
+    False only if the value is certainly wrong.
+  """
+  if isinstance(value, gin_config.ConfigurableReference):
+    return True  # Known only when it is called.
+  origin, inner = typing.get_origin(hint), typing.get_args(hint)
+  if getattr(origin, '__name__', getattr(origin, '_name', '')) in _UNIONS:
+    return any(fits(value, each) for each in inner)
+  if hint in _NUMBERS:
+    return isinstance(value, _NUMBERS[hint]) and not isinstance(value, bool)
+  if hint in (str, bool, type(None)):
+    return isinstance(value, hint)
+  if origin in (tuple, list, collections.abc.Sequence):
+    item = Any if origin is tuple and inner[1:] != (...,) else inner[0]
+    return isinstance(value, (tuple, list)) and all(
+        fits(each, item) for each in value
+    )
+  return True
+
+
+def _hints(function: Any) -> dict[str, Any]:
+  try:
+    return typing.get_type_hints(function)
+  except TypeError:  # Python 3.9 cannot evaluate X | Y.
+    return {}
