@@ -109,8 +109,8 @@ def statistics(
   Returns:
     `objective` (Eq. 4 with the floor; higher is better), mean log-likelihoods
     and KL of safe and unsafe steps, `unsafe_share_above_safe_median`, `auc` of
-    the log-likelihood against the label, and the counts; NaN where a kind has
-    no step.
+    the log-likelihood against the label, `latent_auc` of |z|_inf, by which the
+    assurance tells them apart, and the counts; NaN where a kind has no step.
   """
   safe, unsafe = found.log_prob[found.safe], found.log_prob[found.unsafe]
   safe_kl, unsafe_kl = found.kl[found.safe], found.kl[found.unsafe]
@@ -128,17 +128,21 @@ def statistics(
           _mean(unsafe > np.median(safe)) if len(safe) else float('nan')
       ),
       'auc': auc(safe, unsafe),
+      'latent_auc': auc(
+          -found.abs_max_latent[found.safe],
+          -found.abs_max_latent[found.unsafe],
+      ),
       'n_safe': len(safe),
       'n_unsafe': len(unsafe),
   }
 
 
 def auc(safe: np.ndarray, unsafe: np.ndarray) -> float:
-  """Probability that a safe step is likelier than an unsafe one.
+  """Probability that a safe step has a higher score than an unsafe one.
 
   Args:
-    safe: [n] log-likelihoods.
-    unsafe: [m] log-likelihoods.
+    safe: [n] scores, e.g. log-likelihoods.
+    unsafe: [m] scores.
 
   Returns:
     Area under the ROC curve, ties counting half; NaN if either is empty.
