@@ -64,7 +64,7 @@ class ConditionalRealNVP(tf.Module):
 
   def __init__(
       self, action_dim: int, condition_dim: int, num_couplings: int = 4,
-      hidden: Sequence[int] = (128, 128), log_scale_bound: float = 0.5,
+      hidden: Sequence[int] = (128, 128), log_scale_bound: float = 1.0,
       action_limit: Optional[float] = None, name: str = 'flow',
   ):
     """Builds the flow.
