@@ -9,7 +9,7 @@ import json
 import os
 import statistics
 import subprocess
-from typing import Optional
+from typing import Optional, Sequence
 
 from safer_tf.common import config
 
@@ -19,17 +19,21 @@ VENV = '.venv-sb3'
 class Server:
   """A process that times updates of stable-baselines3's SAC on request."""
 
-  def __init__(self, python: str, batch_size: int, most_threads: int):
+  def __init__(
+      self, python: str, batch_size: int, hidden_units: Sequence[int],
+      most_threads: int,
+  ):
     """Starts it and waits until it is ready.
 
     Args:
       python: interpreter that has stable-baselines3.
       batch_size: transitions of an update.
+      hidden_units: of actor and critics.
       most_threads: of torch.
     """
     script = os.path.join(os.path.dirname(__file__), 'sb3_server.py')
     self._process = subprocess.Popen(
-        [python, script, str(batch_size)], text=True,
+        [python, script, *map(str, (batch_size, *hidden_units))], text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )
     assert self._process.stdin is not None

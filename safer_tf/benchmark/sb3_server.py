@@ -1,6 +1,7 @@
 """Times stable-baselines3's SAC on request; run by an interpreter that has it.
 
-Imports nothing of this package. Each line it reads holds a number of updates
+Imports nothing of this package. Its arguments are the batch size and the sizes
+of the hidden layers. Each line it reads holds a number of updates
 and a number of threads; it answers with the seconds that each update took, as a
 JSON list.
 """
@@ -37,10 +38,11 @@ class Images(gymnasium.Env):
 
 def main():
   """Answers until the input ends."""
-  batch_size = int(sys.argv[1])
+  batch_size, *hidden_units = map(int, sys.argv[1:])
   model = stable_baselines3.SAC(
       'CnnPolicy', Images(), batch_size=batch_size, buffer_size=_STORED,
       learning_starts=_STORED, device='cpu', seed=0,
+      policy_kwargs={'net_arch': hidden_units},
   )
   model.learn(_STORED)  # Fills the buffer, no update yet.
   print(json.dumps([stable_baselines3.__version__]), flush=True)

@@ -134,7 +134,7 @@ def make_agent(
     An initialised agent with the hyper-parameters that ours would have.
   """
   tf.keras.utils.set_random_seed(seed)
-  observation, given = time_step_spec.observation, _hyper_parameters()
+  observation, given = time_step_spec.observation, hyper_parameters()
   _, half_range = networks.box(action_spec)
   adam = tf.keras.optimizers.legacy.Adam
   hidden_units = given['hidden_units']
@@ -159,7 +159,7 @@ def make_agent(
   return agent
 
 
-def _hyper_parameters() -> dict[str, Any]:
+def hyper_parameters() -> dict[str, Any]:
   """Those of our agent: gin's values, else the defaults."""
   parameters = inspect.signature(sac.make_agent).parameters.values()
   defaults = {

@@ -137,7 +137,9 @@ def update_times(
       'own': updates, 'prior': 4 * updates, 'stock': third,
       'own_floor': third, 'prior_floor': updates,
   }
-  server = sb3.Server(python, batch_size, threads) if python else None
+  server = sb3.Server(
+      python, batch_size, stock.hyper_parameters()['hidden_units'], threads
+  ) if python else None
   if server is not None:
     calls['sb3'] = lambda: server.updates(third)
   found = timing.interleaved(calls, rounds, counts)
@@ -238,17 +240,18 @@ def _encoder_passes(buffer: Any, batch_size: int) -> Any:
 
 
 def _products(batch_size: int) -> Any:
+  hidden = stock.hyper_parameters()['hidden_units']
   features = tf.random.normal([batch_size, EMBEDDING.shape[0]])
-  first = tf.random.normal([EMBEDDING.shape[0], 256])
-  second = tf.random.normal([256, 256])
+  first = tf.random.normal([EMBEDDING.shape[0], hidden[0]])
+  second = tf.random.normal(hidden)
 
   @tf.function
   def products():
     total = 0.0
     for number in range(_PRODUCTS):
       # Scaled, so that none is a copy of another that could be left out.
-      hidden = tf.matmul(features * (1.0 + number), first)
-      total += tf.matmul(hidden, second)[0, 0]
+      between = tf.matmul(features * (1.0 + number), first)
+      total += tf.matmul(between, second)[0, 0]
     return total
 
   return lambda: products().numpy()

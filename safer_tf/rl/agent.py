@@ -272,7 +272,7 @@ def make_agent(
     time_step_spec: ts.TimeStep,
     action_spec: Any,
     seed: int,
-    hidden_units: Sequence[int] = (256, 256),
+    hidden_units: Sequence[int] = (128, 128),
     actor_learning_rate: float = 1e-3,
     critic_learning_rate: float = 1e-3,
     alpha_learning_rate: float = 3e-4,
