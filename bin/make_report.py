@@ -1,7 +1,7 @@
 """Makes every table, figure and the report of a run again, from files alone.
 
 Reads what is finished under <root_dir>, or <root_dir>/results alone, and writes
-results/*.csv, figures/, videos/ and report.html there.
+tables, figures, films and report.html into it.
 """
 
 from __future__ import annotations

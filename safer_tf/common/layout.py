@@ -8,10 +8,11 @@ DATA_DIR = 'data'
 PRIORS_DIR = 'priors'
 AGENTS_DIR = 'agents'
 RESULTS_DIR = 'results'
-FIGURES_DIR = 'figures'
-VIDEOS_DIR = 'videos'
+# With the tables, so that results/ is whole by itself.
+FIGURES_DIR = os.path.join(RESULTS_DIR, 'figures')
+VIDEOS_DIR = os.path.join(RESULTS_DIR, 'videos')
 LOGS_DIR = 'logs'
-REPORT = 'report.html'
+REPORT = os.path.join(RESULTS_DIR, 'report.html')
 
 # Inside a data directory.
 EPISODE_SPEC = 'episode_spec.json'

@@ -152,7 +152,8 @@ def test_everything_comes_again_from_the_results_alone(root, tmp_path):
   source = layout.results_dir(root)
   target = layout.results_dir(str(tmp_path))
   os.makedirs(target)
-  for name in os.listdir(source):
+  drawn = {'report.html', 'figures', 'videos'}
+  for name in set(os.listdir(source)) - drawn:
     with open(os.path.join(source, name), 'rb') as file:
       (tmp_path / layout.RESULTS_DIR / name).write_bytes(file.read())
   report.make_report(str(tmp_path), films=False)
