@@ -90,6 +90,34 @@ class LoadedPrior:
   module: Any = dataclasses.field(repr=False)
 
 
+def compiled_for_one(prior: LoadedPrior, name: str) -> Callable[..., Any]:
+  """One of a prior's functions, compiled by XLA for a batch of one.
+
+  Acting is a chain of small operations; compiled as a whole, they cost half.
+
+  Args:
+    prior: loaded prior.
+    name: of the function, e.g. `decode`.
+
+  Returns:
+    The function for one state; the prior's own if XLA cannot compile it, as
+    may be with an encoder of a user's.
+  """
+  function = getattr(prior.module, name)
+  signature = [
+      tf.TensorSpec([1, *spec.shape[1:]], spec.dtype)
+      for spec in _signatures(prior.spec)[name]
+  ]
+  compiled = tf.function(
+      lambda *arguments: function(*arguments), jit_compile=True
+  ).get_concrete_function(*signature)
+  try:
+    compiled(*(tf.zeros(spec.shape, spec.dtype) for spec in signature))
+  except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+    return getattr(prior, name)
+  return compiled
+
+
 def export_prior(
     prior: skill_prior.SkillPrior, path: str, name: str,
     observation_dtype: str, provenance: Mapping[str, Any],

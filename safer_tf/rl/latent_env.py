@@ -52,7 +52,8 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
       raise errors.UserError(
           f'encoder is {encoder!r}; expected one of {", ".join(ENCODERS)}.'
       )
-    self._prior = prior
+    self._observe_one = export.compiled_for_one(prior, 'observe')
+    self._decode_one = export.compiled_for_one(prior, 'decode')
     self._encoder = encoder
     spec = prior.spec
     self._no_embeddings = tf.zeros((1, spec.window, spec.embedding_dim))
@@ -112,7 +113,7 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
           'policy has diverged. Resume from an earlier checkpoint or lower '
           'the learning rates.'
       )
-    action = self._prior.decode(
+    action = self._decode_one(
         tf.constant(latent), self._embedding, self._context
     ).numpy()[0]
     clipped = np.minimum(np.maximum(action, self._low), self._high)
@@ -157,7 +158,7 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
   def _observe(self, time_step: ts.TimeStep) -> ts.TimeStep:
     self._frame = time_step.observation
     self._embedding, self._embeddings, self._valid, self._context, _ = (
-        self._prior.observe(
+        self._observe_one(
             tf.constant(self._frame[np.newaxis]), self._embeddings,
             self._valid,
         )

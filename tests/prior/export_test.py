@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -215,3 +216,27 @@ def test_loaded_functions_work_inside_another_function(exported):
   np.testing.assert_allclose(
       outer(*arguments), loaded.decode(*arguments), rtol=1e-6
   )
+
+
+@pytest.mark.parametrize('name', ['observe', 'decode'])
+def test_compiled_for_one_gives_the_same_values(exported, name):
+  loaded = export.load_prior(exported)
+  arguments = _arguments(1)[name]
+  compiled = export.compiled_for_one(loaded, name)
+  assert compiled is not getattr(loaded, name)
+  for ours, plain in zip(
+      tf.nest.flatten(compiled(*arguments)),
+      tf.nest.flatten(getattr(loaded, name)(*arguments)),
+  ):
+    np.testing.assert_allclose(ours, plain, atol=1e-5)
+
+
+def test_what_xla_cannot_compile_is_used_as_it_is(exported):
+  loaded = export.load_prior(exported)
+
+  def with_python(*arguments):
+    return tf.py_function(lambda x: x, [arguments[0]], tf.float32)
+
+  strange = dataclasses.replace(loaded, module=tf.Module())
+  strange.module.decode = with_python
+  assert export.compiled_for_one(strange, 'decode') is loaded.decode
