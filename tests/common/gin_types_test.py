@@ -10,6 +10,12 @@ from safer_tf.common import errors
 from safer_tf.common import gin_types
 
 
+@pytest.fixture(autouse=True)
+def _clean_gin():
+  yield
+  gin.clear_config()
+
+
 @pytest.mark.parametrize('value, hint, fits', [
     (1, int, True), (1.0, int, False), (True, int, False), ('1', int, False),
     (1, float, True), (0.5, float, True), ('x', float, False),

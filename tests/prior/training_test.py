@@ -147,7 +147,7 @@ def test_a_finished_prior_is_left_alone(root, monkeypatch, capsys):
   with pytest.raises(errors.UserError, match='_weight was 0.1, is now 0.5'):
     training.train_prior(root)
   gin.bind_parameter('train_prior.unsafe_weight', 0.1)
-  gin.bind_parameter('ConditionalRealNVP.log_scale_bound', 1.0)
+  gin.bind_parameter('ConditionalRealNVP.log_scale_bound', 0.5)
   with pytest.raises(errors.UserError, match='log_scale_bound'):
     training.train_prior(root)
 
