@@ -1,7 +1,8 @@
 """Collects the offline dataset: scripted episodes of the extraction tasks.
 
 Writes shards, an index and a data card into <root_dir>/data. The size is the
-gin value collect_data.num_steps, e.g. from --gin_file=experiments/small.gin.
+gin value collect_data.num_steps, e.g. of
+--gin_file=experiments/quickstart.gin.
 """
 
 from __future__ import annotations

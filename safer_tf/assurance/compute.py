@@ -35,7 +35,7 @@ def compute_assurance(
     mode: str = 'exact',
     max_unsafe_fraction: float = 0.15,
     confidence: float = 0.95,
-    targets: Sequence[float] = (0.0, 0.15, 0.30, 0.45),
+    targets: Sequence[float] = (0.0, 0.02, 0.15, 0.30, 0.45),
 ) -> dict[str, Any]:
   """Computes the bound on the latent, on episodes the prior never saw.
 

@@ -177,6 +177,7 @@ class _Stage:
         os.path.join(root_dir, 'untrained', f'w{window}'), window
     )
     self._prior = export.load_prior(path)
+    self._embed_one = self._prior.for_one('embed')
     simulator = envs.load_task(envs.EVALUATION[0])
     self._simulator = _Timed(_Still(simulator) if still else simulator)
     self._env = latent_env.LatentActionEnvironment(
@@ -205,7 +206,7 @@ class _Stage:
   def embed(self) -> float:
     """Seconds of embedding one frame."""
     return timing.seconds(
-        lambda: self._prior.embed(self._frames[-1:]).numpy()
+        lambda: self._embed_one(self._frames[-1:]).numpy()
     )
 
   def _plain(self, latent: np.ndarray) -> np.ndarray:
@@ -214,7 +215,7 @@ class _Stage:
     self._frames = tf.concat([self._frames[1:], frame], axis=0)
     embeddings = prior.embed(self._frames)
     valid = tf.ones((1, len(embeddings)), tf.bool)
-    mean, _ = prior.infer_context(embeddings[tf.newaxis], valid)
-    return prior.decode(
+    mean, _ = prior.for_one('infer_context')(embeddings[tf.newaxis], valid)
+    return prior.for_one('decode')(
         tf.constant(latent[np.newaxis]), embeddings[-1:], mean
     ).numpy()

@@ -52,16 +52,18 @@ def fits(value: Any, hint: Any) -> bool:
     return isinstance(value, _NUMBERS[hint]) and not isinstance(value, bool)
   if hint in (str, bool, type(None)):
     return isinstance(value, hint)
-  if origin in (tuple, list, collections.abc.Sequence):
-    item = Any if origin is tuple and inner[1:] != (...,) else inner[0]
-    return isinstance(value, (tuple, list)) and all(
-        fits(each, item) for each in value
-    )
+  if inner and origin in (tuple, list, collections.abc.Sequence):
+    if not isinstance(value, (tuple, list)):
+      return False
+    if origin is tuple and inner[1:] != (...,):
+      return len(value) == len(inner) and all(map(fits, value, inner))
+    return all(fits(each, inner[0]) for each in value)
   return True
 
 
 def _hints(function: Any) -> dict[str, Any]:
   try:
     return typing.get_type_hints(function)
-  except TypeError:  # Python 3.9 cannot evaluate X | Y.
+  except (TypeError, NameError, AttributeError):
+    # Python 3.9 cannot evaluate X | Y, nor any what only type checkers import.
     return {}

@@ -92,11 +92,11 @@ class Matrix:
   tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
   methods: Sequence[str] = style.TABLE1_METHODS
   seeds: Sequence[int] = (0, 1, 2)
-  own_range: float | None = 2.0
+  own_range: float | None = 1.0
   ablations: Sequence[str] = style.ABLATIONS
   ablation_tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
   tradeoff_tasks: Sequence[int | str] = (5,)
-  tradeoff_targets: Sequence[float] = (0.0, 0.15, 0.30, 0.45)
+  tradeoff_targets: Sequence[float] = (0.0, 0.02, 0.15, 0.30, 0.45)
   own_encoder_tasks: Sequence[int | str] = (1, 2)
   own_encoder_methods: Sequence[str] = ('sac', 'parrot', 'safer')
 

@@ -88,34 +88,41 @@ class LoadedPrior:
   observe: Callable[..., Any]
   # Keeps the variables alive: a concrete function alone does not.
   module: Any = dataclasses.field(repr=False)
+  _for_one: dict[str, Callable[..., Any]] = dataclasses.field(
+      default_factory=dict, init=False, repr=False, compare=False
+  )
 
+  def for_one(self, name: str) -> Callable[..., Any]:
+    """One of the functions, compiled by XLA for a batch of one.
 
-def compiled_for_one(prior: LoadedPrior, name: str) -> Callable[..., Any]:
-  """One of a prior's functions, compiled by XLA for a batch of one.
+    Acting is a chain of small operations; compiled as a whole, they cost about
+    a third less.
 
-  Acting is a chain of small operations; compiled as a whole, they cost half.
+    Args:
+      name: of the function, e.g. `decode`.
 
-  Args:
-    prior: loaded prior.
-    name: of the function, e.g. `decode`.
+    Returns:
+      The function for one state; the plain one if XLA cannot compile it, as
+      may be with an encoder of a user's.
+    """
+    if name not in self._for_one:
+      self._for_one[name] = self._compiled(name)
+    return self._for_one[name]
 
-  Returns:
-    The function for one state; the prior's own if XLA cannot compile it, as
-    may be with an encoder of a user's.
-  """
-  function = getattr(prior.module, name)
-  signature = [
-      tf.TensorSpec([1, *spec.shape[1:]], spec.dtype)
-      for spec in _signatures(prior.spec)[name]
-  ]
-  compiled = tf.function(
-      lambda *arguments: function(*arguments), jit_compile=True
-  ).get_concrete_function(*signature)
-  try:
-    compiled(*(tf.zeros(spec.shape, spec.dtype) for spec in signature))
-  except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-    return getattr(prior, name)
-  return compiled
+  def _compiled(self, name: str) -> Callable[..., Any]:
+    function = getattr(self.module, name)
+    signature = [
+        tf.TensorSpec([1, *spec.shape[1:]], spec.dtype)
+        for spec in _signatures(self.spec)[name]
+    ]
+    compiled = tf.function(
+        lambda *arguments: function(*arguments), jit_compile=True
+    ).get_concrete_function(*signature)
+    try:
+      compiled(*(tf.zeros(spec.shape, spec.dtype) for spec in signature))
+    except tf.errors.OpError:
+      return getattr(self, name)
+    return compiled
 
 
 def export_prior(

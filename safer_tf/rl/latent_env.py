@@ -52,8 +52,9 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
       raise errors.UserError(
           f'encoder is {encoder!r}; expected one of {", ".join(ENCODERS)}.'
       )
-    self._observe_one = export.compiled_for_one(prior, 'observe')
-    self._decode_one = export.compiled_for_one(prior, 'decode')
+    self._prior = prior  # Its variables must outlive its functions.
+    self._observe_one = prior.for_one('observe')
+    self._decode_one = prior.for_one('decode')
     self._encoder = encoder
     spec = prior.spec
     self._no_embeddings = tf.zeros((1, spec.window, spec.embedding_dim))

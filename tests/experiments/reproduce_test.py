@@ -78,6 +78,14 @@ def test_shipped_experiments(name, agents):
   assert sizes.prior_steps == gin.query_parameter('train_prior.num_steps')
   found = matrix.Builder('/runs/a', 0, [], [], sizes).build(matrix.Matrix())
   assert sum(cell.name.startswith('agent/') for cell in found) == agents
+  # Agents look their bound up among the targets that were computed.
+  targets = gin.query_parameter('compute_assurance.targets')
+  assert set(matrix.Matrix().tradeoff_targets) <= set(targets)
+  macro = 'MAX_UNSAFE_FRACTION/gin.macro.value'
+  assert gin.query_parameter(macro) in targets
+  for stage in ('compute_assurance', 'train_agent', 'evaluate'):
+    bound = gin.query_parameter(f'{stage}.max_unsafe_fraction')
+    assert bound.selector == 'gin.macro', stage
   if name == 'paper':
     # The paper's own sizes, and one mode of the assurance throughout.
     assert sizes.data_steps == 1_000_000 and sizes.agent_steps == 50_000

@@ -219,11 +219,12 @@ def test_loaded_functions_work_inside_another_function(exported):
 
 
 @pytest.mark.parametrize('name', ['observe', 'decode'])
-def test_compiled_for_one_gives_the_same_values(exported, name):
+def test_functions_for_one_give_the_same_values(exported, name):
   loaded = export.load_prior(exported)
   arguments = _arguments(1)[name]
-  compiled = export.compiled_for_one(loaded, name)
+  compiled = loaded.for_one(name)
   assert compiled is not getattr(loaded, name)
+  assert compiled is loaded.for_one(name)
   for ours, plain in zip(
       tf.nest.flatten(compiled(*arguments)),
       tf.nest.flatten(getattr(loaded, name)(*arguments)),
@@ -239,4 +240,4 @@ def test_what_xla_cannot_compile_is_used_as_it_is(exported):
 
   strange = dataclasses.replace(loaded, module=tf.Module())
   strange.module.decode = with_python
-  assert export.compiled_for_one(strange, 'decode') is loaded.decode
+  assert strange.for_one('decode') is loaded.decode
