@@ -1,0 +1,50 @@
+"""The trained priors of this repository."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import envs
+from safer_tf.common import config
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.prior import export
+
+_ROOT = os.path.dirname(config.config_dir())
+
+
+@pytest.mark.parametrize('name', ['safer', 'parrot'])
+def test_shipped_prior_is_whole_and_inverts(name):
+  loaded = export.load_prior(layout.export_dir(_ROOT, 'seen', name), prior=name)
+  frames = []
+  for task in envs.EVALUATION:
+    env = envs.load_task(task)
+    frames.append(env.reset().observation)
+    env.close()
+  embedding = loaded.embed(tf.constant(np.stack(frames)))
+  context = tf.zeros((len(frames), loaded.spec.context_dim))
+  latent = tf.constant(
+      np.random.default_rng(0).uniform(-0.5, 0.5, (len(frames), 6)), tf.float32
+  )
+  action = loaded.decode(latent, embedding, context)
+  assert np.abs(action).max() <= 1.01
+  np.testing.assert_allclose(
+      loaded.encode(action, embedding, context), latent, atol=2e-3
+  )
+
+
+def test_shipped_bound_keeps_what_the_card_says():
+  path = layout.export_dir(_ROOT, 'seen', 'safer')
+  card = files.read_json(os.path.join(path, layout.ASSURANCE), 'its bounds')
+  rows = {
+      (row['mode'], row['max_unsafe_fraction']): row for row in card['table']
+  }
+  assert card['latent_bound'] == rows['exact', 0.02]['latent_bound']
+  for mode in ('exact', 'certified'):
+    row = rows[mode, 0.15]
+    assert row['in_bound_unsafe_fraction'] <= 0.15
+    assert row['safe_actions_in_bound'] >= 0.5
