@@ -63,8 +63,10 @@ def collect(root_dir: str) -> None:
         files.read_json(card, 'the data card'),
     )
   stages = _stages(root_dir)
-  if stages:
-    files.write_json(os.path.join(results_dir, PROVENANCE), stages)
+  path = os.path.join(results_dir, PROVENANCE)
+  # Priors without agents beside recorded results are a checkout's own.
+  if stages and (cells or not os.path.exists(path)):
+    files.write_json(path, stages)
 
 
 def _cells(root_dir: str) -> list[tuple[str, dict[str, Any]]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import glob
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -162,6 +164,19 @@ def test_everything_comes_again_from_the_results_alone(root, tmp_path):
   assert sorted(os.listdir(os.path.join(root, layout.FIGURES_DIR))) == sorted(
       os.listdir(tmp_path / layout.FIGURES_DIR)
   )
+
+
+def test_priors_beside_recorded_results_leave_their_provenance(root, tmp_path):
+  source = layout.results_dir(root)
+  shutil.copytree(source, layout.results_dir(str(tmp_path)))
+  before = (tmp_path / layout.RESULTS_DIR / 'provenance.json').read_text()
+  for stage in glob.glob(os.path.join(root, 'priors', '*', '*', layout.STAGE)):
+    target = tmp_path / os.path.relpath(stage, root)
+    target.parent.mkdir(parents=True)
+    shutil.copy(stage, target)
+  report.make_report(str(tmp_path), films=False)
+  after = (tmp_path / layout.RESULTS_DIR / 'provenance.json').read_text()
+  assert after == before
 
 
 def test_an_empty_directory_is_an_error(tmp_path):
