@@ -139,6 +139,7 @@ def call(reference: str, arguments: Sequence[Any]) -> Any:
     return function(*arguments)
   except errors.UserError as error:
     raise errors.UserError(str(error)) from None
-  except Exception:
-    # Gin raises errors of classes that cannot be sent to another process.
+  except Exception:  # Hides nothing: the whole traceback goes on as text.
+    # Any class at all, for gin makes classes of its own on the fly, and what
+    # cannot be pickled would break the pool instead of telling its cause.
     raise RuntimeError(traceback.format_exc()) from None

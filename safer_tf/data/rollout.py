@@ -116,7 +116,9 @@ def roll_out(
 def _labelled_reset(env: Any, task: str, seed: int) -> Any:
   """Seeds and resets; names what an environment lacks to be collected.
 
-  Only here: a like error later on is the environment's own and stays bare.
+  TF-Agents' base class raises NotImplementedError for a method that is not
+  there, a missing label is a KeyError, and no info at all a TypeError. Only
+  here: a like error later on is the environment's own and stays bare.
   """
   try:
     env.seed(seed)
