@@ -66,7 +66,7 @@ def test_measures_each_step_as_acting_would_see_it(store):
 def _likelihoods(log_prob, unsafe, success):
   count = len(log_prob)
   return likelihoods.Likelihoods(
-      np.array(log_prob, np.float32), np.array([0.2, 0.5, 3, 1, 0])[:count],
+      np.array(log_prob, np.float32), np.array([0.2, 2, 3, 1, 0])[:count],
       np.arange(count) * 1.0,
       np.array(unsafe, bool), np.array(success, bool), np.zeros(count, int),
   )
@@ -84,8 +84,8 @@ def test_statistics_equal_hand_computed_values():
   assert found['unsafe_log_prob'] == pytest.approx(-22.5)
   assert found['unsafe_share_above_safe_median'] == 0  # 5 is not above 5.
   assert found['auc'] == pytest.approx(3 / 4)
-  # Every safe latent (0.2, 0.5) is smaller than every unsafe one (3, 1).
-  assert found['latent_auc'] == pytest.approx(1)
+  # Safe latents 0.2 and 2, unsafe 3 and 1: three of four pairs in order.
+  assert found['latent_auc'] == pytest.approx(3 / 4)
   # 5 - 0.1 * mean(5, -20) - 0.5 * (mean(0, 1) + mean(2, 3))
   assert found['objective'] == pytest.approx(5 + 0.75 - 0.5 * (0.5 + 2.5))
 
