@@ -24,6 +24,7 @@ def main(_: list[str]) -> None:
       bindings=given.gin_bindings, only=given.only, tasks=given.tasks,
       methods=given.methods, seeds=given.seeds,
       executor=given.executor, address=given.address, workers=given.workers,
+      recorded=given.recorded,
   )
 
 
@@ -44,6 +45,10 @@ def run() -> None:
       'machine, or a Ray cluster.'
   )
   flags.DEFINE_string('address', None, 'Address of the Ray cluster.')
+  flags.DEFINE_string(
+      'recorded', None, 'Directory of result tables of earlier runs of the '
+      'same config, e.g. results: what they hold is not run again.'
+  )
   flags.DEFINE_integer(
       'workers', None, 'Cells at a time; one for each core if not given.'
   )

@@ -14,12 +14,11 @@ import numpy as np
 
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
 
 DATA_CARD = 'data_card.json'
-REPLAYS = 'replays.json'
-PROVENANCE = 'provenance.json'
 
 # Variants of this prefix belong to the sweep over the latent bound.
 TRADEOFF_PREFIX = 'tradeoff'
@@ -34,8 +33,8 @@ _TAIL = 0.01
 def collect(root_dir: str) -> None:
   """Writes the tables of everything that is finished under a run directory.
 
-  Tables whose stages left nothing are not touched: a directory that holds
-  nothing but `results` stays as it is.
+  Rows whose stages left nothing are kept as they are: a directory that holds
+  nothing but `results` does not change.
 
   Args:
     root_dir: run directory.
@@ -52,21 +51,15 @@ def collect(root_dir: str) -> None:
     _add_prior(os.path.dirname(directory), rows)
   rows['calibration'] = _calibration(root_dir)
   for name, found in rows.items():
-    if found:
-      tables.write(results_dir, name, found)
-  if cells:
-    files.write_json(os.path.join(results_dir, REPLAYS), _replays(cells))
+    recorded.merge(results_dir, name, found)
+  recorded.merge(results_dir, recorded.REPLAYS, _replays(cells))
+  recorded.merge(results_dir, recorded.PROVENANCE, _stages(root_dir))
   card = os.path.join(layout.data_dir(root_dir), layout.DATA_CARD)
   if os.path.exists(card):
     files.write_json(
         os.path.join(results_dir, DATA_CARD),
         files.read_json(card, 'the data card'),
     )
-  stages = _stages(root_dir)
-  path = os.path.join(results_dir, PROVENANCE)
-  # Priors without agents beside recorded results are a checkout's own.
-  if stages and (cells or not os.path.exists(path)):
-    files.write_json(path, stages)
 
 
 def _cells(root_dir: str) -> list[tuple[str, dict[str, Any]]]:

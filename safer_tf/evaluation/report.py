@@ -17,6 +17,7 @@ from safer_tf.evaluation import film
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import outcome
 from safer_tf.evaluation import page
+from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
 
@@ -72,8 +73,8 @@ class _Results:
         name: tables.read(self._dir, name) for name in tables.COLUMNS
     }
     self.card = self._json(collect_results.DATA_CARD) or {}
-    self.replays = self._json(collect_results.REPLAYS) or []
-    self.stages = self._json(collect_results.PROVENANCE) or []
+    self.replays = self._json(recorded.REPLAYS) or []
+    self.stages = self._json(recorded.PROVENANCE) or []
 
   def table(self, name: str) -> list[tables.Row]:
     """Rows of a table; none where it is missing."""

@@ -26,6 +26,7 @@ class Cell:
     needs: names of the cells whose output it reads.
     cost: rough duration on one core, in seconds; only weights the progress.
     whole_machine: whether the binary spreads over all cores by itself.
+    recorded: whether its result is known from an earlier run.
   """
 
   name: str
@@ -35,6 +36,7 @@ class Cell:
   needs: tuple[str, ...] = ()
   cost: float = 60.0
   whole_machine: bool = False
+  recorded: bool = False
 
   @property
   def command(self) -> list[str]:
@@ -46,7 +48,7 @@ class Cell:
   @property
   def finished(self) -> bool:
     """Whether the cell was carried out before."""
-    return os.path.exists(self.finished_file)
+    return self.recorded or os.path.exists(self.finished_file)
 
 
 def arguments(
@@ -72,20 +74,19 @@ def arguments(
   )
 
 
-def with_dependencies(
-    chosen: Iterable[Cell], everything: Sequence[Cell]
-) -> list[Cell]:
-  """Adds the cells that chosen ones need, directly or through others.
+def without_unneeded(everything: Sequence[Cell]) -> list[Cell]:
+  """Leaves out inputs that only finished cells need.
 
   Args:
-    chosen: cells wanted.
     everything: all cells, each after those it needs.
 
   Returns:
-    Wanted and needed cells, in the order of `everything`.
+    Cells that nothing else needs, and what the unfinished ones need, directly
+    or through other unfinished ones; in the same order.
   """
-  wanted = {cell.name for cell in chosen}
+  inputs = {need for cell in everything for need in cell.needs}
+  wanted = {cell.name for cell in everything} - inputs
   for cell in reversed(everything):
-    if cell.name in wanted:
+    if cell.name in wanted and not cell.finished:
       wanted.update(cell.needs)
   return [cell for cell in everything if cell.name in wanted]

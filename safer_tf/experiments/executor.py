@@ -113,9 +113,9 @@ def execute(
   Returns:
     By name: `FINISHED`, `FAILED`, or `BLOCKED` where a need was not met.
   """
-  unknown = {need for cell in todo for need in cell.needs} - {
-      cell.name for cell in todo
-  }
+  unknown = {
+      need for cell in todo if not cell.finished for need in cell.needs
+  } - {cell.name for cell in todo}
   if unknown:
     raise ValueError(f'Cells need what is not among them: {sorted(unknown)}')
   outcome = {cell.name: FINISHED for cell in todo if cell.finished}

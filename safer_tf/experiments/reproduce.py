@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any, Sequence
 
@@ -9,6 +10,7 @@ import gin
 
 from safer_tf.common import errors
 from safer_tf.common import layout
+from safer_tf.evaluation import recorded as recorded_lib
 from safer_tf.evaluation import report
 from safer_tf.experiments import cells
 from safer_tf.experiments import executor as executor_lib
@@ -18,7 +20,9 @@ EXECUTORS = ('local', 'ray')
 
 
 @gin.configurable(
-    denylist=['root_dir', 'seed', 'gin_files', 'bindings', 'address']
+    denylist=[
+        'root_dir', 'seed', 'gin_files', 'bindings', 'address', 'recorded'
+    ]
 )
 def reproduce(
     root_dir: str,
@@ -32,6 +36,7 @@ def reproduce(
     executor: str = 'local',
     address: str | None = None,
     workers: int | None = None,
+    recorded: str | None = None,
 ) -> str:
   """Carries out what is not finished of the matrix; then makes the report.
 
@@ -47,6 +52,8 @@ def reproduce(
     executor: `local` (worker processes) or `ray`.
     address: of a Ray cluster; this machine's own if None.
     workers: cells at a time; one for each core if None.
+    recorded: directory of result tables of earlier runs of the same config.
+      What they hold counts as finished, and enters this run's report.
 
   Returns:
     Path of the report.
@@ -65,6 +72,9 @@ def reproduce(
         'parts '
         f'{", ".join(matrix.parts)}, methods {", ".join(matrix.methods)}.'
     )
+  if recorded:
+    todo = _with_recorded(todo, recorded, layout.results_dir(root_dir))
+  todo = cells.without_unneeded(todo)
   log_dir = os.path.join(root_dir, layout.LOGS_DIR)
   outcome = executor_lib.execute(
       todo, _pool(executor, address, log_dir, workers), log_dir
@@ -73,6 +83,18 @@ def reproduce(
   print(f'\n{report.printed_table(root_dir)}\n\nReport: {path}', flush=True)
   _check_all_finished(todo, outcome, log_dir)
   return path
+
+
+def _with_recorded(
+    todo: Sequence[cells.Cell], source: str, results_dir: str
+) -> list[cells.Cell]:
+  """The cells, those marked whose results earlier runs recorded."""
+  recorded_lib.adopt(source, results_dir)
+  known = recorded_lib.finished_cells(results_dir, _sizes().agent_steps)
+  return [
+      dataclasses.replace(cell, recorded=True) if cell.name in known else cell
+      for cell in todo
+  ]
 
 
 def _pool(

@@ -15,7 +15,7 @@ import envs
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
-from safer_tf.evaluation import collect_results
+from safer_tf.evaluation import recorded
 from safer_tf.evaluation import report
 from safer_tf.evaluation import tables
 
@@ -217,7 +217,7 @@ def test_each_row_carries_revision_and_seed(root):
         for row in csv.DictReader(file):
           assert row['git_revision'] == 'abc' and row['seed'] != '', name
   stages = files.read_json(
-      os.path.join(results_dir, collect_results.PROVENANCE), 'provenance'
+      os.path.join(results_dir, recorded.PROVENANCE), 'provenance'
   )
   assert len(stages) == 8
   assert {s['wall_seconds'] for s in stages if 'agents' in s['stage']} == {9.0}

@@ -162,13 +162,33 @@ def test_threads_are_shared_out(tmp_path):
   assert process.tail(log, 1) == ['3']
 
 
-def test_needed_cells_are_added_in_order(tmp_path):
+def test_inputs_of_finished_cells_alone_are_left_out(tmp_path):
   everything = [
       _cell(tmp_path, 'a'), _cell(tmp_path, 'b', needs=['a']),
       _cell(tmp_path, 'c'), _cell(tmp_path, 'd', needs=['b']),
+      _cell(tmp_path, 'e', needs=['b', 'c']),
   ]
-  chosen = cells.with_dependencies([everything[3]], everything)
-  assert [cell.name for cell in chosen] == ['a', 'b', 'd']
+  assert cells.without_unneeded(everything) == everything
+
+  def names(*finished):
+    todo = [
+        dataclasses.replace(cell, recorded=cell.name in finished)
+        for cell in everything
+    ]
+    return ''.join(cell.name for cell in cells.without_unneeded(todo))
+
+  assert names('d') == 'abcde'
+  assert names('e') == 'abde'
+  assert names('b') == 'bcde'  # What only a finished cell was made from.
+  assert names('d', 'e') == 'de'
+
+
+def test_finished_cells_need_nothing_that_is_gone(tmp_path):
+  done = dataclasses.replace(
+      _cell(tmp_path, 'd', needs=['b']), recorded=True
+  )
+  outcome = _execute([done], tmp_path)
+  assert outcome == {'d': executor.FINISHED}
 
 
 def _wait_for(condition, seconds=20):

@@ -7,9 +7,12 @@ import sys
 import gin
 import pytest
 
+import envs
 from safer_tf.common import config
 from safer_tf.common import errors
+from safer_tf.common import layout
 from safer_tf.evaluation import report
+from safer_tf.evaluation import tables
 from safer_tf.experiments import cells
 from safer_tf.experiments import matrix
 from safer_tf.experiments import reproduce
@@ -61,6 +64,21 @@ def test_a_failed_cell_is_named_after_the_report_is_made(run, capsys):
 def test_nothing_to_do_is_an_error(run):
   with pytest.raises(errors.UserError, match='Nothing of the matrix'):
     run({}, methods=['safer'])
+
+
+def test_recorded_results_are_not_run_again(run, tmp_path):
+  task = envs.EVALUATION[0]
+  name = f'evaluate/seen/{task}/safer_prior_zero/default/seed0'
+  tables.write(str(tmp_path / 'old'), 'table1', [{
+      'protocol': 'seen', 'task': task, 'method': 'safer_prior_zero',
+      'variant': 'default', 'seed': 0, 'eval_success_rate': 0.5,
+  }])
+  run(
+      {name: 'raise SystemExit("was run")', 'new': 'pass'}, workers=1,
+      recorded=str(tmp_path / 'old'),
+  )
+  assert (tmp_path / 'new').exists()
+  assert tables.read(layout.results_dir(str(tmp_path)), 'table1')
 
 
 def test_an_unknown_executor_is_an_error(run):
