@@ -108,13 +108,13 @@ def check_match(
       spec.observation_shape, spec.observation_dtype, spec.action_dim
   )
   store.require(expected, f'the prior {directory}')
-  trained_on = spec.provenance.get('inputs', {}).get(layout.DATA_INDEX)
+  trained_on = spec.provenance.get('settings', {}).get('data')
   if trained_on not in (None, store.fingerprint()):
     raise errors.UserError(
         f'The prior {directory} was trained on other data than the dataset it '
-        f'is to be assured on: {layout.DATA_INDEX} had hash '
-        f'{trained_on[:12]}, found {store.fingerprint()[:12]}. Its calibration '
-        'episodes may have been trained on; train the prior on this dataset.'
+        f'is to be assured on: its fingerprint was {trained_on[:12]}, found '
+        f'{store.fingerprint()[:12]}. Its calibration episodes may have been '
+        'trained on; train the prior on this dataset.'
     )
 
 

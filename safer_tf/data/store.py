@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 from typing import Sequence
 
 import numpy as np
 
 from safer_tf.common import errors
-from safer_tf.common import files
-from safer_tf.common import layout
 from safer_tf.data import dataset
 from safer_tf.data import schema
 from safer_tf.data import shards
@@ -20,6 +20,8 @@ SAFE_SUCCESS = 'safe_success'  # Safe steps of successful episodes.
 SUCCESS_ANY = 'success_any'  # All steps of successful episodes.
 UNSAFE = 'unsafe'  # Unsafe steps of any episode.
 KINDS = (SAFE_SUCCESS, SUCCESS_ANY, UNSAFE)
+# What an index says of where an episode is, rather than what it is.
+_PLACE = frozenset(('shard_names', 'shard', 'offset', 'size'))
 
 
 class EpisodeStore:
@@ -142,5 +144,19 @@ class EpisodeStore:
       )
 
   def fingerprint(self) -> str:
-    """Hash of the index, by which results name the dataset."""
-    return files.sha256(os.path.join(self._data_dir, layout.DATA_INDEX))
+    """Hash by which priors name their dataset.
+
+    Of all labels, and of all that the first and the last episode hold. Not of
+    the files: compression libraries write the same data in other bytes.
+    """
+    found = hashlib.sha256()
+    for name, values in sorted(dataclasses.asdict(self.index).items()):
+      if name in _PLACE:
+        continue
+      if values.dtype.kind == 'U':  # As wide as its longest entry, by chance.
+        values = np.char.encode(values, 'utf-8').astype('S64')
+      found.update(name.encode() + values.tobytes())
+    for number in (0, len(self) - 1):
+      episode = self.read(number)
+      found.update(episode.observation.tobytes() + episode.action.tobytes())
+    return found.hexdigest()

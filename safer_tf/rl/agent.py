@@ -11,6 +11,7 @@ from tf_agents.agents import tf_agent
 from tf_agents.agents.sac import sac_agent
 from tf_agents.trajectories import time_step as ts
 
+from safer_tf.prior import direct
 from safer_tf.rl import networks
 
 # Streams of random numbers; each is a function of (seed, stream, step).
@@ -98,8 +99,19 @@ class LatentSacAgent(sac_agent.SacAgent):
         target_entropy=self._size * target_entropy_per_dimension, **kwargs,
     )
     self._seed = seed
-    self.update = tf.function(self._update)
-    self.act = tf.function(self._act)
+    # XLA fuses the many small operations; convolutions it makes far slower.
+    fused = not isinstance(self._encoder, networks.ImageEncoder)
+    observation, action, number = (
+        tf.TensorSpec([None, *observation_spec.shape], observation_spec.dtype),
+        tf.TensorSpec([None, self._size]), tf.TensorSpec([None]),
+    )
+    self.update = direct.by_batch_size(
+        self._update, (observation, action, number, number, observation), fused
+    )
+    self.act = direct.by_batch_size(
+        self._act, (observation, tf.TensorSpec([], tf.int64)), fused
+    )
+    self._update_traced = tf.function(self._update, jit_compile=fused)
 
   def _wrapped(
       self, critic: networks.Critic, spec: Any
@@ -139,7 +151,7 @@ class LatentSacAgent(sac_agent.SacAgent):
       raise NotImplementedError('LatentSacAgent weighs all examples the same.')
     transition = self._as_transition(experience)
     after = transition.next_time_step
-    report = Diagnostics(*tf.unstack(self.update(
+    report = Diagnostics(*tf.unstack(self._update_traced(
         transition.time_step.observation, transition.action_step.action,
         after.reward, after.discount, after.observation,
     )))
@@ -157,7 +169,7 @@ class LatentSacAgent(sac_agent.SacAgent):
       discount: tf.Tensor,
       next_observation: tf.Tensor,
   ) -> tf.Tensor:
-    """One update from a batch of transitions; the fast path of `train`.
+    """One update from a batch of transitions; `update` is the fast call of it.
 
     Args:
       observation: [B, ...].

@@ -24,10 +24,7 @@ def from_agent(agent: sac.LatentSacAgent) -> Collector:
   """The agent's own stochastic policy."""
 
   def collect(observation: np.ndarray, step: int) -> np.ndarray:
-    action = agent.act(
-        tf.constant(observation[np.newaxis]), tf.constant(step, tf.int64)
-    )
-    return action.numpy()[0]
+    return agent.act(observation[np.newaxis], np.int64(step)).numpy()[0]
 
   return collect
 

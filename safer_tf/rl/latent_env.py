@@ -115,7 +115,7 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
           'the learning rates.'
       )
     action = self._decode_one(
-        tf.constant(latent), self._embedding, self._context
+        latent, self._embedding, self._context
     ).numpy()[0]
     clipped = np.minimum(np.maximum(action, self._low), self._high)
     self.clipped_steps += bool((action != clipped).any())
@@ -160,8 +160,7 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
     self._frame = time_step.observation
     self._embedding, self._embeddings, self._valid, self._context, _ = (
         self._observe_one(
-            tf.constant(self._frame[np.newaxis]), self._embeddings,
-            self._valid,
+            self._frame[np.newaxis], self._embeddings, self._valid
         )
     )
     if self._encoder == 'own':

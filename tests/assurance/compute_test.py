@@ -101,6 +101,14 @@ def test_latents_equal_a_plain_loop_over_steps(found):
   assert latents.n_episodes == len(store.split('calibration'))
 
 
+def test_a_prior_of_this_data_matches(root):
+  store = store_lib.EpisodeStore(layout.data_dir(root))
+  path = _export(
+      root, prior='kin', settings={'data': store.fingerprint()}
+  )
+  compute.check_match(export.load_prior(path).spec, store, path)
+
+
 def test_the_weight_is_fixed_on_the_training_split(found):
   _, store, latents = found
   safe = unsafe = 0
@@ -173,6 +181,6 @@ def test_a_prior_of_other_observations_is_refused(root):
 
 
 def test_a_prior_of_other_data_is_refused(root):
-  _export(root, prior='stranger', inputs={layout.DATA_INDEX: 'f' * 64})
+  _export(root, prior='stranger', settings={'data': 'f' * 64})
   with pytest.raises(errors.UserError, match='other data'):
     compute.compute_assurance(root, prior='stranger')

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import types
 
@@ -86,6 +87,25 @@ def test_task_filter_limits_the_splits(path):
   assert set(store.index.task[store.split('train')]) == {'left'}
   with pytest.raises(errors.UserError, match='no episodes of up.*left, right'):
     store_lib.EpisodeStore(path, tasks=['left', 'up'])
+
+
+def test_fingerprint_is_of_the_content_alone(path, episodes, tmp_path):
+  def fingerprint(name, kept, episodes_per_shard=5):
+    other = str(tmp_path / name)
+    dataset.write_dataset(
+        other, fakes.VECTOR_SPEC, kept, episodes_per_shard=episodes_per_shard
+    )
+    return store_lib.EpisodeStore(other).fingerprint()
+
+  ours = store_lib.EpisodeStore(path).fingerprint()
+  assert fingerprint('same', episodes) == ours  # In other shards.
+  assert fingerprint('fewer', episodes[:-1]) != ours
+  moved = dataclasses.replace(episodes[0], action=-episodes[0].action)
+  assert fingerprint('moved', [moved, *episodes[1:]]) != ours
+  relabelled = dataclasses.replace(episodes[9], unsafe=~episodes[9].unsafe)
+  assert fingerprint(
+      'relabelled', [*episodes[:9], relabelled, *episodes[10:]]
+  ) != ours
 
 
 def test_another_observation_shape_is_refused(path):
