@@ -96,8 +96,16 @@ def _curve_entries(
 
 
 def _variations(table: Table) -> Iterator[Entry]:
-  sweep = table('tradeoff')
+  sweep = [row for row in table('tradeoff') if row['method'] == 'safer']
   if sweep:
+    tasks = {row['task'] for row in sweep}
+    # The target that Table 1 uses is a point of the sweep too.
+    sweep += [
+        row for row in table('table1') if row['task'] in tasks
+        and (row['protocol'], row['method'], row['variant']) == (
+            'seen', 'safer', 'default'
+        )
+    ]
     yield Entry(
         'tradeoff', 'Success against safety over the latent bound (Figure 6)',
         'Each point is one latent bound, named by the unsafe share it '

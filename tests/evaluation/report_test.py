@@ -15,6 +15,8 @@ import envs
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.evaluation import figures
+from safer_tf.evaluation import gallery
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import report
 from safer_tf.evaluation import tables
@@ -205,6 +207,16 @@ def test_replays_prefer_a_safe_safer_and_an_unsafe_baseline_of_one_task():
   assert report.choose_replays([]) == []
   assert report.choose_replays([replay('sac', 2, 'unsafe')]) == [
       replay('sac', 2, 'unsafe')
+  ]
+
+
+def test_the_sweep_shows_table_1s_bound_too(root, monkeypatch):
+  shown = []
+  monkeypatch.setattr(figures, 'tradeoff', shown.extend)
+  entries = gallery.entries(lambda name: _table(root, name))
+  next(entry for entry in entries if entry.name == 'tradeoff').draw()
+  assert sorted((row['variant'], row['seed']) for row in shown) == [
+      ('default', 0), ('default', 1), ('tradeoff_0.3', 0)
   ]
 
 
