@@ -11,6 +11,7 @@ RESULTS_DIR = 'results'
 # With the tables, so that results/ is whole by itself.
 FIGURES_DIR = os.path.join(RESULTS_DIR, 'figures')
 VIDEOS_DIR = os.path.join(RESULTS_DIR, 'videos')
+RECORDED_DIR = 'recorded'  # Results of earlier runs, as this run took them.
 LOGS_DIR = 'logs'
 REPORT = os.path.join(RESULTS_DIR, 'report.html')
 

@@ -18,11 +18,6 @@ from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
 
-DATA_CARD = 'data_card.json'
-
-# Variants of this prefix belong to the sweep over the latent bound.
-TRADEOFF_PREFIX = 'tradeoff'
-
 _CURVE_STEPS = 1000  # From one point of a stored curve to the next.
 _SUCCESS_STEPS = 5000  # Episodes that ended in these last steps count.
 _HISTOGRAM_BINS = 48
@@ -33,8 +28,8 @@ _TAIL = 0.01
 def collect(root_dir: str) -> None:
   """Writes the tables of everything that is finished under a run directory.
 
-  Rows whose stages left nothing are kept as they are: a directory that holds
-  nothing but `results` does not change.
+  Recorded results of earlier runs enter where this run has none of its own; a
+  directory that holds nothing but `results` stays as it is.
 
   Args:
     root_dir: run directory.
@@ -50,16 +45,20 @@ def collect(root_dir: str) -> None:
   ):
     _add_prior(os.path.dirname(directory), rows)
   rows['calibration'] = _calibration(root_dir)
-  for name, found in rows.items():
-    recorded.merge(results_dir, name, found)
-  recorded.merge(results_dir, recorded.REPLAYS, _replays(cells))
-  recorded.merge(results_dir, recorded.PROVENANCE, _stages(root_dir))
-  card = os.path.join(layout.data_dir(root_dir), layout.DATA_CARD)
-  if os.path.exists(card):
-    files.write_json(
-        os.path.join(results_dir, DATA_CARD),
-        files.read_json(card, 'the data card'),
-    )
+  base = recorded.base_dir(root_dir, bool(cells))
+  for name, found in {
+      **rows, recorded.REPLAYS: _replays(cells),
+      recorded.PROVENANCE: _stages(root_dir),
+  }.items():
+    recorded.merge(base, results_dir, name, found)
+  for place in (layout.data_dir(root_dir), base):
+    card = os.path.join(place or '', layout.DATA_CARD)
+    if place and os.path.exists(card):
+      files.write_json(
+          os.path.join(results_dir, recorded.DATA_CARD),
+          files.read_json(card, 'the data card'),
+      )
+      break
 
 
 def _cells(root_dir: str) -> list[tuple[str, dict[str, Any]]]:
@@ -85,8 +84,12 @@ def _cells(root_dir: str) -> list[tuple[str, dict[str, Any]]]:
   )
 
 
+def _is_of_sweep(cell: dict[str, Any]) -> bool:
+  return cell['variant'].startswith(recorded.TRADEOFF_PREFIX)
+
+
 def _table_of(cell: dict[str, Any]) -> str:
-  if cell['variant'].startswith(TRADEOFF_PREFIX):
+  if _is_of_sweep(cell):
     return 'tradeoff'
   return 'ablations' if cell['method'] in style.ABLATIONS else 'table1'
 
@@ -219,16 +222,20 @@ def _calibration(root_dir: str) -> list[tables.Row]:
 def _replays(
     cells: list[tuple[str, dict[str, Any]]],
 ) -> list[dict[str, Any]]:
-  """Episodes that can be played again, of the first seed of each cell."""
-  found: dict[tuple[str, ...], dict[str, Any]] = {}
+  """Episodes that can be played again, of each method's first cell."""
+  found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
   for _, cell in cells:
-    for kind, replay in cell.get('replays', {}).items():
-      key = (cell['protocol'], cell['task'], cell['method'], kind)
-      found.setdefault(key, {
-          'protocol': cell['protocol'], 'task': cell['task'],
-          'method': cell['method'], 'kind': kind, **replay,
-      })
-  return list(found.values())
+    key = tuple(cell[name] for name in ('protocol', 'task', 'method'))
+    if _is_of_sweep(cell) or key in found:
+      continue
+    found[key] = [
+        {
+            'protocol': cell['protocol'], 'task': cell['task'],
+            'method': cell['method'], 'variant': cell['variant'],
+            'kind': kind, **replay,
+        } for kind, replay in cell.get('replays', {}).items()
+    ]
+  return [replay for replays in found.values() for replay in replays]
 
 
 def _stages(root_dir: str) -> list[dict[str, Any]]:

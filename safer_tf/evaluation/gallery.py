@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Callable, Iterator, NamedTuple
 
 from matplotlib import figure as figure_lib
 
 from safer_tf.evaluation import figures
+from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
+
+_LEAST_BOUNDS = 3  # Of a task, to be drawn as a line.
 
 Table = Callable[[str], list[tables.Row]]
 
@@ -95,17 +99,24 @@ def _curve_entries(
   )
 
 
+def _sweep(table: Table) -> list[tables.Row]:
+  """SAFER's rows over the bound; Table 1's bound is a point of it too."""
+  rows = [
+      row for row in [*table('tradeoff'), *table('table1')]
+      if (row['protocol'], row['method']) == ('seen', 'safer')
+      and (row['variant'] == 'default'
+           or row['variant'].startswith(recorded.TRADEOFF_PREFIX))
+      and not math.isnan(row['eval_success_rate'])
+  ]
+  bounds: dict[str, set[float]] = {}
+  for row in rows:
+    bounds.setdefault(row['task'], set()).add(row['latent_bound'])
+  return [row for row in rows if len(bounds[row['task']]) >= _LEAST_BOUNDS]
+
+
 def _variations(table: Table) -> Iterator[Entry]:
-  sweep = [row for row in table('tradeoff') if row['method'] == 'safer']
+  sweep = _sweep(table)
   if sweep:
-    tasks = {row['task'] for row in sweep}
-    # The target that Table 1 uses is a point of the sweep too.
-    sweep += [
-        row for row in table('table1') if row['task'] in tasks
-        and (row['protocol'], row['method'], row['variant']) == (
-            'seen', 'safer', 'default'
-        )
-    ]
     yield Entry(
         'tradeoff', 'Success against safety over the latent bound (Figure 6)',
         'Each point is one latent bound, named by the unsafe share it '

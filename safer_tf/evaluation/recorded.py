@@ -1,18 +1,29 @@
-"""Rows that earlier runs recorded, kept beside what a run adds to them."""
+"""Results that earlier runs recorded: kept beside what a run adds to them.
+
+A run given such results keeps its own copy of them. Its tables are then made
+of that copy and of its own stages, whose rows come first.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-from typing import Any, Iterable, Sequence
+import shutil
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from safer_tf.common import errors
 from safer_tf.common import files
+from safer_tf.common import layout
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
 
+DATA_CARD = 'data_card.json'
 REPLAYS = 'replays.json'
 PROVENANCE = 'provenance.json'
+
+# Variants of this prefix belong to the sweep over the latent bound; the rest of
+# the name is the target.
+TRADEOFF_PREFIX = 'tradeoff'
 
 _AGENT = ('protocol', 'task', 'method', 'variant', 'seed')
 # What a row belongs to. Rows of one owner are replaced together.
@@ -25,82 +36,145 @@ _OWNER = {
     'likelihood': ('protocol', 'method'),
     'histograms': ('protocol', 'method'),
     'assurance': ('protocol', 'prior'),
-    REPLAYS: ('protocol', 'task', 'method', 'kind'),
+    REPLAYS: ('protocol', 'task', 'method'),
     PROVENANCE: ('stage',),
 }
 
 
-def merge(results_dir: str, name: str, rows: Sequence[tables.Row]) -> None:
-  """Writes rows over the recorded ones of the same owners; keeps all others.
+class Config(NamedTuple):
+  """What a recorded row must have been run with to count as finished.
 
-  Args:
-    results_dir: directory of the tables.
-    name: a table's name, `REPLAYS` or `PROVENANCE`.
-    rows: what is new; nothing is written if there is none.
+  Attributes:
+    env_steps: of an agent's training.
+    episodes: of its evaluation.
+    calibration_steps: of each calibrated bound, at least.
+    assurance_mode: of the latent bound.
+    max_unsafe_fraction: its target, except in the sweep.
+    targets: that calibration covers.
   """
-  if not rows:
-    return
-  merged = _by_owner(name, _read(results_dir, name))
-  merged.update(_by_owner(name, rows))
-  found = [row for group in merged.values() for row in group]
-  if name in tables.COLUMNS and 'task' in tables.COLUMNS[name]:
-    found.sort(key=_place)
-  _write(results_dir, name, found)
+
+  env_steps: int
+  episodes: int
+  calibration_steps: int
+  assurance_mode: str
+  max_unsafe_fraction: float
+  targets: Sequence[float]
 
 
-def adopt(source: str, results_dir: str) -> None:
-  """Takes the tables of earlier runs in; rows that are there already win.
+def adopt(source: str, root_dir: str) -> str:
+  """Copies the tables of earlier runs into a run, over an older copy.
 
   Args:
-    source: directory of their tables.
-    results_dir: directory of this run's tables, made if need be.
+    source: directory of the tables.
+    root_dir: run directory.
+
+  Returns:
+    The copy's directory.
 
   Raises:
     UserError: `source` holds no tables.
   """
-  found = {name: _read(source, name) for name in _OWNER}
-  if not any(found.values()):
+  names = [
+      name for name in (*map(_file_name, _OWNER), DATA_CARD)
+      if os.path.exists(os.path.join(source, name))
+  ]
+  if not names:
     raise errors.UserError(
         f'{source} holds no recorded results: expected table1.csv or the '
         'like, e.g. the results directory of a checkout.'
     )
-  files.ensure_dir(results_dir)
-  for name, rows in found.items():
-    there = _by_owner(name, _read(results_dir, name))
-    merge(results_dir, name, [
-        row for row in rows if _owner(name, row) not in there
-    ])
+  copy = os.path.join(root_dir, layout.RECORDED_DIR)
+  shutil.rmtree(copy, ignore_errors=True)
+  files.ensure_dir(copy)
+  for name in names:
+    shutil.copyfile(os.path.join(source, name), os.path.join(copy, name))
+  return copy
 
 
-def finished_cells(results_dir: str, env_steps: int) -> set[str]:
+def base_dir(root_dir: str, has_agents: bool) -> str | None:
+  """Where the rows are that a run adds its own to.
+
+  Args:
+    root_dir: run directory.
+    has_agents: whether it has results of agents of its own.
+
+  Returns:
+    What was adopted; else the results themselves where nothing else is left
+    of the run they came from; else None.
+  """
+  copy = os.path.join(root_dir, layout.RECORDED_DIR)
+  if os.path.exists(copy):
+    return copy
+  return None if has_agents else layout.results_dir(root_dir)
+
+
+def merge(
+    base: str | None, results_dir: str, name: str, rows: Sequence[tables.Row]
+) -> None:
+  """Writes recorded rows, those of the new rows' owners replaced by these.
+
+  Args:
+    base: directory of the recorded tables; None for none.
+    results_dir: directory of the tables that are written.
+    name: a table's name, `REPLAYS` or `PROVENANCE`.
+    rows: what is new. Nothing is written where this and `base` are empty.
+  """
+  merged = _by_owner(name, _read(base, name) if base else [])
+  merged.update(_by_owner(name, rows))
+  found = [row for group in merged.values() for row in group]
+  if not found:
+    return
+  if 'task' in tables.COLUMNS.get(name, ()):
+    found.sort(key=_place)
+  _write(results_dir, name, found)
+
+
+def finished_cells(directory: str, config: Config) -> set[str]:
   """Names of the matrix's cells that recorded rows make unnecessary.
 
   Args:
-    results_dir: directory of the tables.
-    env_steps: rows of agents trained for any other number do not count.
+    directory: of the recorded tables.
+    config: rows of anything else do not count.
 
   Returns:
     Names as `experiments.matrix` gives them; an agent counts once evaluated.
   """
   found = set()
   for name in ('table1', 'ablations', 'tradeoff'):
-    for row in tables.read(results_dir, name):
-      learned = row['method'] not in style.NO_LEARNING
-      if math.isnan(row['eval_success_rate']) or (
-          learned and row['env_steps'] != env_steps
-      ):
-        continue
-      run = '/'.join(str(row[key]) for key in _AGENT[:-1])
-      found |= {
-          f'{kind}/{run}/seed{row["seed"]}' for kind in ('agent', 'evaluate')
-      }
-  for row in tables.read(results_dir, 'calibration'):
-    found.add(f'calibrate/{row["protocol"]}/{row["prior"]}/{row["task"]}')
+    for row in tables.read(directory, name):
+      if _is_of(row, config):
+        run = '/'.join(str(row[key]) for key in _AGENT[:-1])
+        found |= {
+            f'{kind}/{run}/seed{row["seed"]}' for kind in ('agent', 'evaluate')
+        }
+  groups = _by_owner('calibration', tables.read(directory, 'calibration'))
+  for (protocol, prior, task), rows in groups.items():
+    covered = {
+        row['max_unsafe_fraction'] for row in rows
+        if row['mode'] == config.assurance_mode
+        and row['steps'] >= config.calibration_steps
+    }
+    if covered.issuperset(config.targets):
+      found.add(f'calibrate/{protocol}/{prior}/{task}')
   return found
 
 
-def _owner(name: str, row: tables.Row) -> tuple[Any, ...]:
-  return tuple(row[key] for key in _OWNER[name])
+def _is_of(row: tables.Row, config: Config) -> bool:
+  """Whether an agent's row was run with a configuration."""
+  target = config.max_unsafe_fraction
+  prefix, _, suffix = row['variant'].partition('_')
+  if prefix == TRADEOFF_PREFIX:
+    target = float(suffix)
+  bounded = not math.isnan(row['max_unsafe_fraction'])
+  learned = row['method'] not in style.NO_LEARNING
+  return (
+      row['eval_episodes'] == config.episodes
+      and (not learned or row['env_steps'] == config.env_steps)
+      and (not bounded or (
+          row['assurance_mode'] == config.assurance_mode
+          and math.isclose(row['max_unsafe_fraction'], target, abs_tol=1e-9)
+      ))
+  )
 
 
 def _by_owner(
@@ -108,17 +182,22 @@ def _by_owner(
 ) -> dict[tuple[Any, ...], list[tables.Row]]:
   groups: dict[tuple[Any, ...], list[tables.Row]] = {}
   for row in rows:
-    groups.setdefault(_owner(name, row), []).append(row)
+    owner = tuple(row[key] for key in _OWNER[name])
+    groups.setdefault(owner, []).append(row)
   return groups
 
 
-def _place(row: tables.Row) -> tuple[Any, ...]:
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
   """Where a task's row stands: protocol, task, method, variant, seed."""
   return (
       row['protocol'] != 'seen', style.task_order(row['task']),
       style.order(row.get('method', '')), row.get('variant', ''),
       row['seed'],
   )
+
+
+def _file_name(name: str) -> str:
+  return f'{name}.csv' if name in tables.COLUMNS else name
 
 
 def _read(directory: str, name: str) -> list[tables.Row]:
@@ -128,8 +207,8 @@ def _read(directory: str, name: str) -> list[tables.Row]:
   return files.read_json(path, 'recorded') if os.path.exists(path) else []
 
 
-def _write(directory: str, name: str, rows: Iterable[tables.Row]) -> None:
+def _write(directory: str, name: str, rows: Sequence[tables.Row]) -> None:
   if name in tables.COLUMNS:
     tables.write(directory, name, rows)
   else:
-    files.write_json(os.path.join(directory, name), list(rows))
+    files.write_json(os.path.join(directory, name), rows)

@@ -72,7 +72,7 @@ class _Results:
     self._tables = {
         name: tables.read(self._dir, name) for name in tables.COLUMNS
     }
-    self.card = self._json(collect_results.DATA_CARD) or {}
+    self.card = self._json(recorded.DATA_CARD) or {}
     self.replays = self._json(recorded.REPLAYS) or []
     self.stages = self._json(recorded.PROVENANCE) or []
 
@@ -295,13 +295,14 @@ def _provenance(results: _Results) -> Iterator[str]:
   if not results.stages:
     yield page.left_out('The record of the stages', 'it is missing')
     return
-  first = results.stages[0]
+  machines = dict.fromkeys(
+      f'{stage["machine"]}; Python {stage["python"]}; ' + ', '.join(
+          f'{name} {version}' for name, version in stage['packages'].items()
+      ) for stage in results.stages
+  )
   yield page.paragraph(
-      f'{page.escape(first["machine"])}; Python {first["python"]}; '
-      + ', '.join(
-          f'{page.escape(name)} {page.escape(version)}'
-          for name, version in first['packages'].items()
-      ) + '. A + after a revision means that the code had been modified.'
+      '. '.join(map(page.escape, machines))
+      + '. A + after a revision means that the code had been modified.'
   )
   yield page.table(
       ('stage', 'git revision', 'seed', 'seconds', 'finished'),

@@ -22,7 +22,7 @@ class Cell:
       also the name of its log file.
     binary: module of `safer_tf.bin`.
     arguments: flags of the binary.
-    finished_file: path that exists exactly when the cell is finished.
+    finished_file: path that the cell leaves last.
     needs: names of the cells whose output it reads.
     cost: rough duration on one core, in seconds; only weights the progress.
     whole_machine: whether the binary spreads over all cores by itself.

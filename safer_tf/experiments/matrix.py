@@ -11,7 +11,7 @@ import gin
 import envs
 from safer_tf.common import errors
 from safer_tf.common import layout
-from safer_tf.evaluation import collect_results
+from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
 from safer_tf.experiments import cells
 
@@ -83,7 +83,7 @@ class Matrix:
     ablations: methods of the ablations.
     ablation_tasks: tasks of the ablations.
     tradeoff_tasks: tasks of the sweep over the bound; the paper's is Task 5.
-    tradeoff_targets: tolerated unsafe shares of the sweep.
+    tradeoff_targets: tolerated unsafe shares of the sweep, beside Table 1's.
     own_encoder_tasks: tasks of the subset with own image encoders.
     own_encoder_methods: methods of that subset.
   """
@@ -96,7 +96,7 @@ class Matrix:
   ablations: Sequence[str] = style.ABLATIONS
   ablation_tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
   tradeoff_tasks: Sequence[int | str] = (5,)
-  tradeoff_targets: Sequence[float] = (0.0, 0.02, 0.15, 0.30, 0.45)
+  tradeoff_targets: Sequence[float] = (0.02, 0.05, 0.15, 0.30, 0.45)
   own_encoder_tasks: Sequence[int | str] = (1, 2)
   own_encoder_methods: Sequence[str] = ('sac', 'parrot', 'safer')
 
@@ -224,7 +224,7 @@ class Builder:
         for task in [task_name(task) for task in matrix.tradeoff_tasks]:
           yield from self._runs(
               'seen', task, 'safer', seed,
-              f'{collect_results.TRADEOFF_PREFIX}_{target:g}',
+              f'{recorded.TRADEOFF_PREFIX}_{target:g}',
               (f'train_agent.max_unsafe_fraction = {target}',),
           )
 

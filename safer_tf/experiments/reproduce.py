@@ -73,7 +73,7 @@ def reproduce(
         f'{", ".join(matrix.parts)}, methods {", ".join(matrix.methods)}.'
     )
   if recorded:
-    todo = _with_recorded(todo, recorded, layout.results_dir(root_dir))
+    todo = _with_recorded(todo, recorded, root_dir)
   todo = cells.without_unneeded(todo)
   log_dir = os.path.join(root_dir, layout.LOGS_DIR)
   outcome = executor_lib.execute(
@@ -86,11 +86,19 @@ def reproduce(
 
 
 def _with_recorded(
-    todo: Sequence[cells.Cell], source: str, results_dir: str
+    todo: Sequence[cells.Cell], source: str, root_dir: str
 ) -> list[cells.Cell]:
   """The cells, those marked whose results earlier runs recorded."""
-  recorded_lib.adopt(source, results_dir)
-  known = recorded_lib.finished_cells(results_dir, _sizes().agent_steps)
+  sizes = _sizes()
+  known = recorded_lib.finished_cells(
+      recorded_lib.adopt(source, root_dir), recorded_lib.Config(
+          sizes.agent_steps, sizes.evaluation_episodes,
+          sizes.calibration_steps,
+          _value('train_agent.assurance_mode', 'exact'),
+          _value('train_agent.max_unsafe_fraction', 0.15),
+          _value('compute_assurance.targets', ()),
+      ),
+  )
   return [
       dataclasses.replace(cell, recorded=True) if cell.name in known else cell
       for cell in todo
@@ -124,9 +132,12 @@ def _sizes() -> matrix_lib.Sizes:
 def _value(name: str, default: Any) -> Any:
   """A gin value, or what stands for it where it is not set."""
   try:
-    return gin.query_parameter(name)
+    value = gin.query_parameter(name)
   except ValueError:
     return default
+  if getattr(value, 'selector', None) == 'gin.macro':
+    return _value(f'{value.scoped_selector}.value', default)
+  return value
 
 
 def _check_all_finished(

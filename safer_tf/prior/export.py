@@ -96,8 +96,8 @@ class LoadedPrior:
   def for_one(self, name: str) -> Callable[..., Any]:
     """One of the functions, compiled by XLA for a batch of one.
 
-    Acting is a chain of small operations; compiled as a whole, with the
-    variables as constants, they cost about half.
+    Acting is a chain of small operations, whose calls cost more than they do;
+    compiled as a whole, with the variables as constants, they are one.
 
     Args:
       name: of the function, e.g. `decode`.
@@ -116,12 +116,13 @@ class LoadedPrior:
         tf.TensorSpec([1, *spec.shape[1:]], spec.dtype)
         for spec in _signatures(self.spec)[name]
     ]
-    compiled = direct.compile_once(
-        lambda *arguments: function(*arguments), signature, constant=True
-    )
     try:
+      compiled = direct.compile_once(
+          lambda *arguments: function(*arguments), signature, constant=True
+      )
       compiled(*(tf.zeros(spec.shape, spec.dtype) for spec in signature))
-    except tf.errors.OpError:
+    except (tf.errors.OpError, ValueError, TypeError):
+      # A user's encoder may hold what has no constant or XLA does not know.
       return getattr(self, name)
     return compiled
 

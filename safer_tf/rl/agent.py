@@ -100,6 +100,7 @@ class LatentSacAgent(sac_agent.SacAgent):
     )
     self._seed = seed
     # XLA fuses the many small operations; convolutions it makes far slower.
+    # `update` and `act` are called from Python at every step, with what fits.
     fused = not isinstance(self._encoder, networks.ImageEncoder)
     observation, action, number = (
         tf.TensorSpec([None, *observation_spec.shape], observation_spec.dtype),

@@ -6,18 +6,24 @@ import pytest
 
 import envs
 from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import tables
 
 _TASK = envs.EVALUATION[0]
 
 
+_CONFIG = recorded.Config(50_000, 100, 5000, 'exact', 0.0, (0.0, 0.15))
+
+
 def _row(method='safer', seed=0, **other):
   return {
       'protocol': 'seen', 'task': _TASK, 'method': method,
       'variant': 'default', 'seed': seed, 'env_steps': 50_000,
-      'eval_success_rate': 0.5, 'violations': 7, 'git_revision': 'abc',
-      **other,
+      'eval_success_rate': 0.5, 'eval_episodes': 100, 'violations': 7,
+      'max_unsafe_fraction': 0.0, 'assurance_mode': 'exact',
+      'git_revision': 'abc', **other,
   }
 
 
@@ -28,11 +34,13 @@ def _violations(directory):
   }
 
 
+def _merge(directory, name, rows):
+  recorded.merge(str(directory), str(directory), name, rows)
+
+
 def test_new_rows_replace_their_own_and_keep_others(tmp_path):
   tables.write(str(tmp_path), 'table1', [_row(), _row(seed=1)])
-  recorded.merge(
-      str(tmp_path), 'table1', [_row(violations=9), _row('sac')]
-  )
+  _merge(tmp_path, 'table1', [_row(violations=9), _row('sac')])
   assert _violations(tmp_path) == {
       ('sac', 0): 7, ('safer', 0): 9, ('safer', 1): 7
   }
@@ -46,7 +54,7 @@ def test_a_curve_is_replaced_as_a_whole(tmp_path):
   tables.write(str(tmp_path), 'curves', [
       _row(env_steps=step) for step in (1000, 2000, 3000)
   ])
-  recorded.merge(str(tmp_path), 'curves', [
+  _merge(tmp_path, 'curves', [
       _row(env_steps=step, violations=1) for step in (1000, 2000)
   ])
   found = tables.read(str(tmp_path), 'curves')
@@ -62,18 +70,40 @@ def test_merging_a_table_with_itself_changes_no_letter(tmp_path):
   ]
   tables.write(str(tmp_path), 'table1', rows)
   before = (tmp_path / 'table1.csv').read_text()
-  recorded.merge(
-      str(tmp_path), 'table1', tables.read(str(tmp_path), 'table1')
-  )
+  _merge(tmp_path, 'table1', tables.read(str(tmp_path), 'table1'))
   assert (tmp_path / 'table1.csv').read_text() == before
 
 
-def test_adopted_rows_yield_to_those_that_are_there(tmp_path):
-  here, there = tmp_path / 'here', tmp_path / 'there'
-  tables.write(str(here), 'table1', [_row(violations=1)])
-  tables.write(str(there), 'table1', [_row(violations=2), _row(seed=1)])
-  recorded.adopt(str(there), str(here))
-  assert _violations(here) == {('safer', 0): 1, ('safer', 1): 7}
+def test_replays_of_a_method_are_replaced_together(tmp_path):
+  def replay(kind, variant='default'):
+    return {
+        'protocol': 'seen', 'task': _TASK, 'method': 'safer', 'kind': kind,
+        'variant': variant,
+    }
+
+  _merge(tmp_path, recorded.REPLAYS, [
+      replay('safe', 'old'), replay('unsafe', 'old')
+  ])
+  _merge(tmp_path, recorded.REPLAYS, [replay('safe')])
+  found = files.read_json(str(tmp_path / recorded.REPLAYS), 'replays')
+  assert found == [replay('safe')]
+
+
+def test_a_later_adoption_replaces_an_earlier_one(tmp_path):
+  for violations in (1, 2):
+    source = str(tmp_path / f'source{violations}')
+    tables.write(source, 'table1', [_row(violations=violations)])
+    copy = recorded.adopt(source, str(tmp_path))
+  assert _violations(copy) == {('safer', 0): 2}
+  assert recorded.base_dir(str(tmp_path), True) == copy
+
+
+def test_a_runs_own_results_are_no_base_of_it(tmp_path):
+  # Or rows of deleted agents would stay in the tables for good.
+  assert recorded.base_dir(str(tmp_path), True) is None
+  assert recorded.base_dir(str(tmp_path), False) == layout.results_dir(
+      str(tmp_path)
+  )
 
 
 def test_adopting_from_nowhere_is_an_error(tmp_path):
@@ -81,19 +111,39 @@ def test_adopting_from_nowhere_is_an_error(tmp_path):
     recorded.adopt(str(tmp_path), str(tmp_path / 'new'))
 
 
-def test_cells_count_once_evaluated_and_of_the_same_length(tmp_path):
-  tables.write(str(tmp_path), 'table1', [
-      _row(), _row('parrot', eval_success_rate=float('nan')),
-      _row('sac', env_steps=8000),
-      _row('safer_prior_zero', env_steps=0),
-  ])
-  tables.write(str(tmp_path), 'calibration', [
-      {'protocol': 'seen', 'prior': 'safer', 'task': _TASK, 'seed': 0}
-  ])
-  assert recorded.finished_cells(str(tmp_path), 50_000) == {
-      f'agent/seen/{_TASK}/safer/default/seed0',
-      f'evaluate/seen/{_TASK}/safer/default/seed0',
-      f'agent/seen/{_TASK}/safer_prior_zero/default/seed0',
-      f'evaluate/seen/{_TASK}/safer_prior_zero/default/seed0',
-      f'calibrate/seen/safer/{_TASK}',
+@pytest.mark.parametrize('name, row, counts', [
+    ('table1', _row(), True),
+    ('table1', _row(eval_episodes=float('nan')), False),
+    ('table1', _row(eval_episodes=50), False),
+    ('table1', _row(env_steps=8000), False),
+    ('table1', _row(max_unsafe_fraction=0.02), False),
+    ('table1', _row(assurance_mode='certified'), False),
+    ('table1', _row('sac', max_unsafe_fraction=float('nan'),
+                    assurance_mode=''), True),
+    ('table1', _row('safer_prior_zero', env_steps=0), True),
+    ('tradeoff', _row(variant='tradeoff_0.02', max_unsafe_fraction=0.02), True),
+    ('tradeoff', _row(variant='tradeoff_0.02'), False),
+])
+def test_cells_count_if_run_with_the_same_config(tmp_path, name, row, counts):
+  tables.write(str(tmp_path), name, [row])
+  run = f'seen/{_TASK}/{row["method"]}/{row["variant"]}/seed0'
+  assert recorded.finished_cells(str(tmp_path), _CONFIG) == (
+      {f'agent/{run}', f'evaluate/{run}'} if counts else set()
+  )
+
+
+@pytest.mark.parametrize('change, counts', [
+    ({}, True), ({'steps': 600}, False), ({'mode': 'certified'}, False),
+    ({'max_unsafe_fraction': 0.3}, False),
+])
+def test_calibration_counts_if_every_target_is_there(tmp_path, change, counts):
+  row = {
+      'protocol': 'seen', 'prior': 'safer', 'task': _TASK, 'seed': 0,
+      'mode': 'exact', 'max_unsafe_fraction': 0.0, 'steps': 5003,
   }
+  tables.write(str(tmp_path), 'calibration', [
+      row, {**row, 'max_unsafe_fraction': 0.15, **change}
+  ])
+  assert recorded.finished_cells(str(tmp_path), _CONFIG) == (
+      {f'calibrate/seen/safer/{_TASK}'} if counts else set()
+  )

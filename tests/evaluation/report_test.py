@@ -29,12 +29,12 @@ _STAGE = {
 }
 
 
-def _agent(root, method, seed, evaluated=True, variant='default'):
+def _agent(root, method, seed, evaluated=True, variant='default', bound=1.5):
   directory = layout.agent_dir(root, 'seen', _TASK, method, variant, seed)
   result = {
       'protocol': 'seen', 'task': _TASK, 'method': method, 'variant': variant,
       'seed': seed, 'encoder': 'prior', 'max_unsafe_fraction': 0.15,
-      'assurance_mode': 'exact', 'latent_bound': 1.5, 'env_steps': 2400,
+      'assurance_mode': 'exact', 'latent_bound': bound, 'env_steps': 2400,
       'train_success_rate': 0.5, 'violations': 240, 'clip_rate': 0.0,
       'wall_seconds': 9.0, 'git_revision': 'abc',
   }
@@ -86,7 +86,9 @@ def root(tmp_path_factory):
       _agent(root_dir, method, seed)
   _agent(root_dir, 'parrot', 0, evaluated=False)
   _agent(root_dir, 'safer_no_context', 0)
-  _agent(root_dir, 'safer', 0, variant='tradeoff_0.3')
+  for target, bound in ((0.3, 2.5), (0.45, 3.5)):
+    _agent(root_dir, 'safer', 0, variant=f'tradeoff_{target}', bound=bound)
+  _agent(root_dir, 'parrot', 0, variant='tradeoff_0.3', bound=2.5)
   _prior(root_dir, np.random.default_rng(0))
   report.make_report(root_dir, films=False)
   return root_dir
@@ -103,7 +105,7 @@ def test_every_cell_is_in_its_table(root):
   assert [row['method'] for row in _table(root, 'ablations')] == [
       'safer_no_context'
   ]
-  assert len(_table(root, 'tradeoff')) == 1
+  assert len(_table(root, 'tradeoff')) == 3
   by_method = {row['method']: row for row in _table(root, 'table1')}
   assert by_method['safer']['eval_success_rate'] == 0.25
   assert np.isnan(by_method['parrot']['eval_success_rate'])
@@ -216,8 +218,14 @@ def test_the_sweep_shows_table_1s_bound_too(root, monkeypatch):
   entries = gallery.entries(lambda name: _table(root, name))
   next(entry for entry in entries if entry.name == 'tradeoff').draw()
   assert sorted((row['variant'], row['seed']) for row in shown) == [
-      ('default', 0), ('default', 1), ('tradeoff_0.3', 0)
+      ('default', 0), ('default', 1), ('tradeoff_0.3', 0), ('tradeoff_0.45', 0)
   ]
+  # A task with two bounds alone is no line.
+  few = [row for row in _table(root, 'tradeoff') if row['latent_bound'] == 2.5]
+  names = [e.name for e in gallery.entries(
+      lambda name: few if name == 'tradeoff' else _table(root, name)
+  )]
+  assert 'tradeoff' not in names
 
 
 def test_each_row_carries_revision_and_seed(root):
@@ -231,5 +239,5 @@ def test_each_row_carries_revision_and_seed(root):
   stages = files.read_json(
       os.path.join(results_dir, recorded.PROVENANCE), 'provenance'
   )
-  assert len(stages) == 8
+  assert len(stages) == 10
   assert {s['wall_seconds'] for s in stages if 'agents' in s['stage']} == {9.0}
