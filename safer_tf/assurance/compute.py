@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Sequence
+from typing import Any, Optional, Sequence
 
 import gin
 import numpy as np
@@ -36,6 +36,7 @@ def compute_assurance(
     max_unsafe_fraction: float = 0.15,
     confidence: float = 0.95,
     targets: Sequence[float] = (0.0, 0.02, 0.15, 0.30, 0.45),
+    max_episode_steps: Optional[int] = None,
 ) -> dict[str, Any]:
   """Computes the bound on the latent, on episodes the prior never saw.
 
@@ -48,6 +49,9 @@ def compute_assurance(
     max_unsafe_fraction: tolerated share of unsafe actions in bound.
     confidence: of the certified mode.
     targets: shares that the recorded table has a row of each mode for.
+    max_episode_steps: the environment's time limit, which the certified mode's
+      promise rests on; the longest episode of the data if None, which is it
+      where some episode reaches it, as in this project's tasks.
 
   Returns:
     The content of `assurance.json`.
@@ -65,7 +69,7 @@ def compute_assurance(
   )
   check_match(loaded.spec, store, directory)
   latents = latents_lib.labelled_latents(loaded, store, _SPLIT)
-  limit = int(store.index.length.max())
+  limit = max_episode_steps or int(store.index.length.max())
   rows = [
       _row(latents, each, target, confidence, seed, limit)
       for each in MODES for target in targets

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import statistics
+import time
 from typing import Any, Callable, NamedTuple, Sequence
 
 from safer_tf.benchmark import timing
@@ -47,25 +49,28 @@ def compare(
     What was gained.
   """
   with contextlib.ExitStack() as stack:
-    one, two = (
-        stack.enter_context(timing.warm_pool(count))
-        for count in (1, 2)
+    # One after the other in a process each too: one that does all the work
+    # would age twice as fast.
+    first, second, two = (
+        stack.enter_context(timing.warm_pool(count)) for count in (1, 1, 2)
     )
-    for pool, name in ((one, 'warm-one'), (two, 'warm-two')):
-      _run(pool, work, warm, name)
+    for pools, name in (
+        ((first, second), 'warm-one'), ((two, two), 'warm-two')
+    ):
+      _run(pools, work, warm, name)
     ours, loops, pair_seconds, results = [], [], [], []
     for turn in turns:
-      def pair(pool, name, turn=turn):
-        return timing.seconds(
-            lambda: results.append(_run(pool, work, turn, name))
-        )
-
-      alone = pair(one, 'one')
-      results.pop()
-      pair_seconds.append(pair(two, 'two'))
+      alone = sum(
+          timing.seconds(
+              functools.partial(_run, [pool], work, [part], 'one')
+          ) for pool, part in zip((first, second), turn)
+      )
+      start = time.perf_counter()
+      results.append(_run([two, two], work, turn, 'two'))
+      pair_seconds.append(time.perf_counter() - start)
       ours.append(alone / pair_seconds[-1])
       loops.append(
-          timing.seconds(lambda: _loops(one, loop_iterations))
+          timing.seconds(lambda: _loops(first, loop_iterations))
           / timing.seconds(lambda: _loops(two, loop_iterations))
       )
   return Scaling(
@@ -73,8 +78,11 @@ def compare(
   )
 
 
-def _run(pool, work, turn, name) -> list[Any]:
-  futures = [pool.submit(work, *arguments, name) for arguments in turn]
+def _run(pools, work, turn, name) -> list[Any]:
+  futures = [
+      pool.submit(work, *arguments, name)
+      for pool, arguments in zip(pools, turn)
+  ]
   return [future.result() for future in futures]
 
 

@@ -240,9 +240,12 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
       )
       if not scores:
         continue
-      low, high = statistics.bootstrap_interval(scores)
       colour = style.colour(method)
-      panel.plot([low, high], [y, y], color=colour, lw=6, alpha=0.35)
+      if min(map(len, scores)) > 1:  # Else there is nothing to draw from.
+        panel.plot(
+            statistics.bootstrap_interval(scores), [y, y], color=colour, lw=6,
+            alpha=0.35,
+        )
       panel.plot(
           [statistics.interquartile_mean(scores)], [y], 'o', color=colour
       )

@@ -62,15 +62,26 @@ def _agents(table: Table) -> Iterator[Entry]:
     lines = _curves_of(table('curves'), learned)
     if lines:
       yield from _curve_entries(lines, suffix, note)
-    if len({row['task'] for row in rows}) > 1:
+    compared = _of_all_tasks(learned)
+    if len({row['task'] for row in compared}) > 1:
       yield Entry(
           f'aggregate{suffix}', f'Over all tasks{note}',
           'Dots are interquartile means over tasks and seeds, bars their 95% '
-          'stratified bootstrap intervals: success should lie to the right, '
-          'violations to the left.',
-          functools.partial(figures.aggregate, learned),
+          'stratified bootstrap intervals (none where a task has one seed): '
+          'success should lie to the right, violations to the left.',
+          functools.partial(figures.aggregate, compared),
       )
   yield from _variations(table)
+
+
+def _of_all_tasks(rows: list[tables.Row]) -> list[tables.Row]:
+  """Evaluated rows of the methods that were run on every task."""
+  rows = [row for row in rows if not math.isnan(row['eval_success_rate'])]
+  tasks: dict[str, set[str]] = {}
+  for row in rows:
+    tasks.setdefault(row['method'], set()).add(row['task'])
+  most = max(map(len, tasks.values()), default=0)
+  return [row for row in rows if len(tasks[row['method']]) == most]
 
 
 def _curve_entries(
@@ -127,10 +138,12 @@ def _variations(table: Table) -> Iterator[Entry]:
   ablated = table('ablations')
   if ablated:
     tasks = {row['task'] for row in ablated}
+    # The ablations' latents have SAFER's bound, and so have the references.
     reference = [
-        row for row in tables.quoted_rows(table('table1'))
+        row for row in table('table1')
         if row['task'] in tasks and row['protocol'] == 'seen'
         and row['method'] in ('safer', 'parrot')
+        and (row['variant'], row['encoder']) == (tables.USUAL, 'prior')
     ]
     yield Entry(
         'ablations', 'Ablations (Figures 8 and 9)',
@@ -139,6 +152,31 @@ def _variations(table: Table) -> Iterator[Entry]:
         lambda: figures.method_bars(
             reference + tables.quoted_rows(ablated)
         ),
+    )
+    for number, methods in (
+        (8, ('safer', 'safer_no_context')), (9, ('parrot', 'parrot_unsafe'))
+    ):
+      lines = _curves_of(table('curves'), [
+          row for row in [*reference, *ablated] if row['method'] in methods
+      ])
+      if {line['method'] for line in lines} == set(methods):
+        yield from _curve_pair(lines, number, methods)
+
+
+def _curve_pair(
+    lines: list[tables.Row], number: int, methods: tuple[str, str]
+) -> Iterator[Entry]:
+  """Figures 8 and 9: a method and its ablation during training."""
+  names = f'{style.label(methods[0])} and {style.label(methods[1])}'
+  for name, column, label, scale in (
+      ('success', 'success_rate', 'success (%)', 100),
+      ('violations', 'violations_last_1000', 'violations per 1,000 steps', 1),
+  ):
+    yield Entry(
+        f'figure{number}_{name}', f'{names}: {name} (Figure {number})',
+        'Lines are means over seeds, bands their range: what is taken away '
+        'costs the distance between the two.',
+        functools.partial(figures.curves, lines, column, label, scale),
     )
 
 

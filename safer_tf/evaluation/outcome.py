@@ -23,8 +23,9 @@ def outcome(table: gallery.Table) -> Iterator[str]:
     Pieces of HTML.
   """
   yield page.heading('Outcome', 'outcome')
-  quoted = tables.quote(table('table1'))
-  if not quoted:
+  rows = table('table1')
+  found = tables.outcomes(rows)
+  if not found:
     yield page.left_out('Agents', 'none has been evaluated')
     return
   yield page.paragraph(
@@ -32,19 +33,40 @@ def outcome(table: gallery.Table) -> Iterator[str]:
       'policy extracts the object; <i>in training</i> is the same for the '
       'training episodes of the last 5,000 steps. A violation is an '
       'environment step, anywhere in training, in which the arm touched the '
-      'container. Values are mean ± standard deviation over n seeds. The '
-      'variant is the better one of the method where several were run.'
+      'container. Values are mean ± standard deviation over n seeds. Where a '
+      'method was run in several variants, * marks the better one by success, '
+      'which the figures show.'
   )
-  for protocol in dict.fromkeys(q.protocol for q in quoted):
-    ours = [q for q in quoted if q.protocol == protocol]
+  for protocol in dict.fromkeys(q.protocol for q in found):
+    ours = [q for q in found if q.protocol == protocol]
     yield f'<h3>{_protocol_title(protocol)}</h3>'
-    yield from _compared(ours, table('table1'))
+    yield from _compared(ours, rows)
     if protocol == 'seen':
       yield from _papers_table()
-  ablated = tables.quote(table('ablations'))
+  ablated = tables.outcomes(table('ablations'))
   if ablated:
     yield '<h3>Ablations</h3>'
     yield from _compared(ablated, table('ablations'))
+  yield from _own_encoders(rows)
+
+
+def _own_encoders(rows: list[tables.Row]) -> Iterator[str]:
+  """The policies' own image encoders beside the prior's embedding."""
+  own = [row for row in rows if row['encoder'] == 'own']
+  if not own:
+    return
+  cells = {(row['task'], row['method']) for row in own}
+  prior = [
+      row for row in rows if (row['task'], row['method']) in cells
+      and row['encoder'] == 'prior' and row['variant'] == tables.USUAL
+      and row['protocol'] == 'seen'
+  ]
+  yield '<h3>Image encoders of the policies’ own</h3>'
+  # `outcomes` leaves these encoders out, lest they compete as variants.
+  yield from _compared(
+      tables.outcomes([*prior, *({**row, 'encoder': ''} for row in own)]),
+      [*prior, *own],
+  )
 
 
 def _protocol_title(protocol: str) -> str:
@@ -55,49 +77,54 @@ def _protocol_title(protocol: str) -> str:
 
 
 def _compared(
-    quoted: list[tables.Quoted], rows: list[tables.Row]
+    found: list[tables.Outcome], rows: list[tables.Row]
 ) -> Iterator[str]:
   """Methods by tasks like the paper's Table 1, and the details of each."""
-  tasks = sorted({q.task for q in quoted}, key=style.task_order)
+  tasks = sorted({q.task for q in found}, key=style.task_order)
   if len(tasks) == 1:
-    yield _details(quoted, rows)
+    yield _details(found, rows)
     return
   body: list[tuple[str, ...]] = []
   ours = []
-  for method in dict.fromkeys(q.method for q in quoted):
+  for method, variant in dict.fromkeys((q.method, q.variant) for q in found):
     if method == 'safer':
       ours.append(len(body))
-    by_task = {q.task: q for q in quoted if q.method == method}
+    by_task = {
+        q.task: q for q in found if (q.method, q.variant) == (method, variant)
+    }
+    several = len({q.variant for q in found if q.method == method}) > 1
+    first = next(iter(by_task.values()))
     body.append((
-        style.label(method),
+        first.label + ('*' if several and first.quoted else ''),
         *(_pair([by_task[task]]) if task in by_task else '–'
           for task in tasks),
-        _pair(list(by_task.values())),
+        _pair(list(by_task.values())) if len(by_task) == len(tasks)
+        else f'{_pair(list(by_task.values()))} ({len(by_task)} tasks)',
     ))
   yield page.paragraph('Success % / violations, means over seeds.', 'note')
   yield page.table(
       ('', *(style.task_label(task) for task in tasks), 'mean'), body, ours
   )
   yield page.details(
-      'All columns, deviations and n', _details(quoted, rows)
+      'All columns, deviations and n', _details(found, rows)
   )
 
 
-def _pair(quoted: list[tables.Quoted]) -> str:
+def _pair(found: list[tables.Outcome]) -> str:
   """E.g. `54.4 / 1,707`: means over tasks."""
-  success = statistics.summarise([q.success.mean for q in quoted])
-  violations = statistics.summarise([q.violations.mean for q in quoted])
+  success = statistics.summarise([q.success.mean for q in found])
+  violations = statistics.summarise([q.violations.mean for q in found])
   first = f'{100 * success.mean:.1f}' if success.n else '–'
   return f'{first} / {tables.count(violations._replace(deviation=math.nan))}'
 
 
-def _details(quoted: list[tables.Quoted], rows: list[tables.Row]) -> str:
+def _details(found: list[tables.Outcome], rows: list[tables.Row]) -> str:
   """One line for each task and method, with spreads and counts."""
   body: list[tuple[str, ...]] = []
   ours = []
-  for task in sorted({q.task for q in quoted}, key=style.task_order):
+  for task in sorted({q.task for q in found}, key=style.task_order):
     body.append((style.task_label(task),))
-    for q in [q for q in quoted if q.task == task]:
+    for q in [q for q in found if q.task == task]:
       cells = [
           row for row in rows if all(
               row[key] == getattr(q, key)
@@ -110,11 +137,11 @@ def _details(quoted: list[tables.Quoted], rows: list[tables.Row]) -> str:
           style.label(q.method), q.variant, _bound(cells),
           tables.percent(q.success), tables.percent(q.train_success),
           tables.count(q.violations), _unsafe_episodes(cells),
-          str(len(cells)),
+          f'{len(cells)} ({", ".join(str(cell["seed"]) for cell in cells)})',
       ))
   return page.table(
       ('Method', 'variant', 'latent bound', 'success', 'in training',
-       'violations', 'unsafe episodes (95% upper bound)', 'n'),
+       'violations', 'unsafe episodes (95% upper bound)', 'n (seeds)'),
       body, ours,
   )
 

@@ -117,8 +117,8 @@ def _opening(results: _Results) -> Iterator[str]:
 def _headline(results: _Results) -> Iterator[tuple[str, str]]:
   """SAFER's own numbers, and how unsafe data rank under each prior."""
   quoted = [
-      q for q in tables.quote(results.table('table1'))
-      if q.method == 'safer' and q.protocol == 'seen'
+      q for q in tables.outcomes(results.table('table1'))
+      if q.quoted and q.method == 'safer' and q.protocol == 'seen'
   ]
   for name, values in (
       ('success', [q.success.mean for q in quoted]),
@@ -206,12 +206,15 @@ def _figures(results: _Results, root_dir: str) -> Iterator[str]:
     path = os.path.join(root_dir, layout.FIGURES_DIR, f'{entry.name}.png')
     figures.save(entry.draw(), path)
     yield page.image(path, entry.title, entry.caption)
+  drawn = {entry.name for entry in entries}
   for name, what in (
+      ('likelihood_share', 'Unsafe data where a prior looks first (Figure 1)'),
       ('calibration', 'Calibration of the bound (Figure 4)'),
+      ('violations', 'Violations in training (Figures 5 and 7)'),
       ('tradeoff', 'The sweep over the latent bound (Figure 6)'),
       ('ablations', 'Ablations (Figures 8 and 9)'),
   ):
-    if not results.table(name):
+    if name not in drawn:
       yield page.left_out(what, 'not part of this run')
 
 

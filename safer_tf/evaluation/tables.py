@@ -15,6 +15,8 @@ from safer_tf.evaluation import style
 
 Row = dict[str, Any]
 
+USUAL = 'default'  # Variant without a name of its own.
+
 _RUN = (
     'protocol', 'task', 'method', 'encoder', 'max_unsafe_fraction',
     'assurance_mode', 'latent_bound', 'seed', 'env_steps',
@@ -62,20 +64,28 @@ _TEXT = frozenset((
 ))
 
 
-class Quoted(NamedTuple):
+class Outcome(NamedTuple):
   """One method's variant on one task, over seeds.
 
-  `success` is the evaluation's, `train_success` that of training's end.
+  `success` is the evaluation's, `train_success` that of training's end;
+  `quoted` says whether the variant is the method's better one.
   """
 
   protocol: str
   method: str
   variant: str
   task: str
+  quoted: bool
   success: statistics.Summary
   train_success: statistics.Summary
   violations: statistics.Summary
   eval_unsafe_episodes: statistics.Summary
+
+  @property
+  def label(self) -> str:
+    """The method's name, with its variant where that is not the usual one."""
+    name = style.label(self.method)
+    return name if self.variant == USUAL else f'{name} ({self.variant})'
 
 
 def write(results_dir: str, name: str, rows: Iterable[Mapping]) -> None:
@@ -126,41 +136,49 @@ def read(results_dir: str, name: str) -> list[Row]:
     ]
 
 
-def quote(rows: Sequence[Row]) -> list[Quoted]:
-  """Summaries over seeds, of the better variant of each method.
+def outcomes(rows: Sequence[Row]) -> list[Outcome]:
+  """Summaries over seeds of every variant of every method.
 
-  The better variant has the higher mean success over the tasks, then fewer
-  violations; one variant is quoted for all tasks.
+  The better variant of a method, which figures quote, has the higher mean
+  success over the tasks and seeds that all its variants have been run on, then
+  fewer violations; one variant is quoted for all tasks. Agents with an image
+  encoder of their own are another experiment and left out.
 
   Args:
     rows: rows of `table1` or `ablations`.
 
   Returns:
-    One entry for each protocol, method and task, in the order of tables.
+    One entry for each protocol, method, variant and task, in the order of
+    tables.
   """
   found = []
+  rows = [row for row in rows if row['encoder'] != 'own']
   for protocol in sorted({row['protocol'] for row in rows}, reverse=True):
     ours = [row for row in rows if row['protocol'] == protocol]
     for method in sorted({row['method'] for row in ours}, key=style.order):
       variants = _group([r for r in ours if r['method'] == method], 'variant')
-      best = max(variants, key=lambda v: _merit(variants[v]))  # noqa: B023
-      by_task = _group(variants[best], 'task')
-      found += [
-          Quoted(protocol, method, best, task, *(
-              statistics.summarise([row[column] for row in by_task[task]])
-              for column in (
-                  'eval_success_rate', 'train_success_rate', 'violations',
-                  'eval_unsafe_episodes',
-              )
-          ))
-          for task in sorted(by_task, key=style.task_order)
-      ]
+      best = _better(variants)
+      for variant in sorted(variants):
+        by_task = _group(variants[variant], 'task')
+        found += [
+            Outcome(protocol, method, variant, task, variant == best, *(
+                statistics.summarise([row[column] for row in by_task[task]])
+                for column in (
+                    'eval_success_rate', 'train_success_rate', 'violations',
+                    'eval_unsafe_episodes',
+                )
+            ))
+            for task in sorted(by_task, key=style.task_order)
+        ]
   return found
 
 
 def quoted_rows(rows: Sequence[Row]) -> list[Row]:
-  """The rows of the variants that `quote` quotes."""
-  best = {(q.protocol, q.method, q.variant) for q in quote(rows)}
+  """The rows of the variants that are quoted."""
+  best = {
+      (found.protocol, found.method, found.variant)
+      for found in outcomes(rows) if found.quoted
+  }
   return [
       row for row in rows
       if (row['protocol'], row['method'], row['variant']) in best
@@ -173,11 +191,11 @@ def render(rows: Sequence[Row]) -> str:
   header = ('Method', 'Task', 'Success', 'in training', 'Violations', 'n')
   body = [
       (
-          style.label(q.method), style.task_label(q.task),
+          q.label, style.task_label(q.task),
           percent(q.success), percent(q.train_success),
           count(q.violations), str(max(q.success.n, q.violations.n)),
       )
-      for q in quote(rows)
+      for q in outcomes(rows)
   ]
   widths = [max(map(len, column)) for column in zip(header, *body)]
   for row in (header, tuple('-' * width for width in widths), *body):
@@ -205,6 +223,22 @@ def count(summary: statistics.Summary) -> str:
   if math.isnan(summary.deviation):
     return f'{summary.mean:,.0f}'
   return f'{summary.mean:,.0f} ± {summary.deviation:,.0f}'
+
+
+def _better(variants: Mapping[str, Sequence[Row]]) -> str:
+  """Name of the variant to be quoted."""
+  runs = {
+      name: {
+          (row['task'], row['seed']) for row in rows
+          if not math.isnan(row['eval_success_rate'])
+      } for name, rows in variants.items()
+  }
+  common = set.intersection(*runs.values())
+  if not common:
+    return max(sorted(variants), key=lambda name: len(runs[name]))
+  return max(sorted(variants), key=lambda name: _merit([
+      row for row in variants[name] if (row['task'], row['seed']) in common
+  ]))
 
 
 def _merit(rows: Sequence[Row]) -> tuple[float, float]:

@@ -43,10 +43,8 @@ METHODS = {
     'safer': Method('safer', 'safer'),
     'safer_prior_zero': Method('safer', 'safer'),
     'safer_prior_random': Method('safer', 'safer'),
-    'safer_no_context': Method('safer_no_context', 'safer_no_context'),
-    'safer_deterministic': Method(
-        'safer_deterministic', 'safer_deterministic'
-    ),
+    'safer_no_context': Method('safer_no_context', 'safer'),
+    'safer_deterministic': Method('safer_deterministic', 'safer'),
     'parrot_unsafe': Method('parrot_unsafe', 'safer'),
     'safer_unbounded': Method('safer', None),
 }
@@ -209,6 +207,8 @@ class Builder:
     yield from self._table1(matrix, 'held_out')
 
   def _calibration(self, matrix: Matrix) -> Iterator[cells.Cell]:
+    if 'safer' not in matrix.methods:
+      return
     for task in [task_name(task) for task in matrix.tasks]:
       yield self._calibrate('seen', 'safer', task)
 
@@ -219,6 +219,8 @@ class Builder:
           yield from self._runs('seen', task, method, seed)
 
   def _tradeoff(self, matrix: Matrix) -> Iterator[cells.Cell]:
+    if 'safer' not in matrix.methods:
+      return
     for seed in matrix.seeds:
       for target in matrix.tradeoff_targets:
         for task in [task_name(task) for task in matrix.tradeoff_tasks]:

@@ -9,6 +9,7 @@ import scipy.stats
 import tensorflow as tf
 
 from safer_tf.data import pipeline
+from safer_tf.data import store as store_lib
 from safer_tf.prior import objective
 from safer_tf.prior import skill_prior
 
@@ -35,6 +36,12 @@ class Likelihoods(NamedTuple):
   @property
   def safe(self) -> np.ndarray:
     """Bool [N]: safe steps of successful episodes, as in training."""
+    return self.of_kind(store_lib.SAFE_SUCCESS)
+
+  def of_kind(self, kind: str) -> np.ndarray:
+    """Bool [N]: steps of a kind that a prior may be trained to hold likely."""
+    if kind == store_lib.SUCCESS_ANY:
+      return self.success
     return self.success & ~self.unsafe
 
 
@@ -96,7 +103,7 @@ def _log_prob(
 
 def statistics(
     found: Likelihoods, unsafe_weight: float, kl_weight: float,
-    unsafe_floor: float,
+    unsafe_floor: float, positives: str = store_lib.SAFE_SUCCESS,
 ) -> dict[str, float]:
   """Measures of held-out steps.
 
@@ -105,6 +112,7 @@ def statistics(
     unsafe_weight: lambda of Eq. 4, here and below as in training.
     kl_weight: weight of the KL terms.
     unsafe_floor: nats.
+    positives: kind of steps that the objective makes likely.
 
   Returns:
     `objective` (Eq. 4 with the floor; higher is better), mean log-likelihoods
@@ -114,7 +122,10 @@ def statistics(
   """
   safe, unsafe = found.log_prob[found.safe], found.log_prob[found.unsafe]
   safe_kl, unsafe_kl = found.kl[found.safe], found.kl[found.unsafe]
-  value = _mean(safe) - kl_weight * _mean(safe_kl)
+  positive = found.of_kind(positives)
+  value = _mean(found.log_prob[positive]) - (
+      kl_weight * _mean(found.kl[positive])
+  )
   if unsafe_weight and len(unsafe):
     pushed = np.maximum(unsafe, unsafe_floor)
     value -= unsafe_weight * _mean(pushed) + kl_weight * _mean(unsafe_kl)

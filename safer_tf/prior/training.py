@@ -237,7 +237,9 @@ class _Run:
     return likelihoods.statistics(
         found, **{
             name: self._settings[name]
-            for name in ('unsafe_weight', 'kl_weight', 'unsafe_floor')
+            for name in (
+                'unsafe_weight', 'kl_weight', 'unsafe_floor', 'positives'
+            )
         }
     )
 

@@ -163,6 +163,11 @@ def test_a_bound_that_admits_nothing_is_an_error_with_numbers(
     compute.compute_assurance(root, prior='safer')
 
 
+def test_a_time_limit_below_an_episode_is_refused(root):
+  with pytest.raises(errors.UserError, match='true limit'):
+    compute.compute_assurance(root, prior='safer', max_episode_steps=1)
+
+
 @pytest.mark.parametrize('values, message', [
     ({'mode': 'exactly'}, 'exactly'),
     ({'max_unsafe_fraction': 1.5}, '1.5'),

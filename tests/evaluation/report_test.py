@@ -17,6 +17,7 @@ from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.evaluation import figures
 from safer_tf.evaluation import gallery
+from safer_tf.evaluation import outcome
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import report
 from safer_tf.evaluation import tables
@@ -226,6 +227,26 @@ def test_the_sweep_shows_table_1s_bound_too(root, monkeypatch):
       lambda name: few if name == 'tradeoff' else _table(root, name)
   )]
   assert 'tradeoff' not in names
+
+
+def test_an_ablation_is_drawn_beside_its_method(root):
+  names = {e.name for e in gallery.entries(lambda name: _table(root, name))}
+  assert {'figure8_success', 'figure8_violations'} <= names
+  assert 'figure9_success' not in names  # PARROT on unsafe data was not run.
+
+
+def test_own_encoders_have_a_table_of_their_own(root):
+  rows = _table(root, 'table1')
+  own = [
+      {**row, 'variant': 'own_encoder', 'encoder': 'own', 'violations': 777}
+      for row in rows if row['method'] == 'sac'
+  ]
+  page = ''.join(outcome.outcome(
+      lambda name: [*rows, *own] if name == 'table1' else []
+  ))
+  before, after = page.split('Image encoders')
+  assert '777' not in before and '777' in after
+  assert 'PARROT' not in after and '240' in after  # SAC's usual rows.
 
 
 def test_each_row_carries_revision_and_seed(root):

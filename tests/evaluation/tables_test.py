@@ -32,6 +32,7 @@ def _run(method, success, violations, variant='default', seed=0, **values):
   return {
       'protocol': 'seen', 'task': envs.EVALUATION[0], 'method': method,
       'variant': variant, 'seed': seed, 'eval_success_rate': success,
+      'encoder': 'prior',
       'train_success_rate': success, 'violations': violations,
       'eval_unsafe_episodes': 0, **values,
   }
@@ -70,16 +71,44 @@ def test_the_better_variant_of_a_method_is_quoted():
       _run('parrot', 0.7, 900, variant='own_range'),
       _run('safer', 0.5, 40), _run('safer', 0.5, 20, variant='tight'),
   ]
-  parrot, safer = tables.quote(rows)
+  parrot, safer = _quoted(rows)
   assert (parrot.method, parrot.variant) == ('parrot', 'own_range')
   assert safer.variant == 'tight' and safer.violations.mean == 20
+  # All others are told too.
+  assert [(q.label, q.quoted) for q in tables.outcomes(rows)] == [
+      ('PARROT', False), ('PARROT (own_range)', True),
+      ('SAFER', False), ('SAFER (tight)', True),
+  ]
   assert {row['variant'] for row in tables.quoted_rows(rows)} == {
       'own_range', 'tight'
   }
   without = [row for row in rows if row['variant'] != 'own_range']
-  parrot, _ = tables.quote(without)
+  parrot, _ = _quoted(without)
   assert parrot.success.n == 2 and parrot.success.mean == pytest.approx(0.5)
   assert parrot.violations.deviation == pytest.approx(141.42, abs=0.01)
+
+
+def test_variants_are_compared_on_what_all_were_run_on():
+  other = envs.EVALUATION[1]
+  rows = [
+      _run('parrot', 0.4, 100), _run('parrot', 0.9, 100, task=other),
+      _run('parrot', 0.5, 900, variant='own_range'),
+  ]
+  assert {q.variant for q in _quoted(rows)} == {'own_range'}
+  rows[1]['seed'] = rows[0]['seed'] = 1
+  assert {q.variant for q in _quoted(rows)} == {tables.USUAL}
+
+
+def test_own_encoders_do_not_compete():
+  rows = [
+      _run('sac', 0.0, 900),
+      {**_run('sac', 0.9, 0, variant='own_encoder'), 'encoder': 'own'},
+  ]
+  assert [q.variant for q in tables.outcomes(rows)] == [tables.USUAL]
+
+
+def _quoted(rows):
+  return [found for found in tables.outcomes(rows) if found.quoted]
 
 
 def test_the_printed_table_lines_up():

@@ -90,6 +90,19 @@ def test_statistics_equal_hand_computed_values():
   assert found['objective'] == pytest.approx(5 + 0.75 - 0.5 * (0.5 + 2.5))
 
 
+def test_the_objective_is_that_of_the_positives_trained_on():
+  # All steps of successful episodes: 4, 6 and -50, whose KL are 0, 1 and 3.
+  found = likelihoods.statistics(
+      _likelihoods(
+          [4, 6, 5, -50, 100], [0, 0, 1, 1, 0], [1, 1, 0, 1, 0]
+      ),
+      unsafe_weight=0.0, kl_weight=0.3, unsafe_floor=-20.0,
+      positives='success_any',
+  )
+  assert found['objective'] == pytest.approx(-40 / 3 - 0.3 * 4 / 3)
+  assert found['safe_log_prob'] == pytest.approx(5)
+
+
 def test_without_unsafe_steps_the_rest_is_told():
   found = likelihoods.statistics(
       _likelihoods([4, 6], [0, 0], [1, 1]), 0.1, 1.0, -20.0
