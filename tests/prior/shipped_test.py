@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import gin
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -43,7 +44,13 @@ def test_shipped_bound_keeps_what_the_card_says():
   rows = {
       (row['mode'], row['max_unsafe_fraction']): row for row in card['table']
   }
-  assert card['latent_bound'] == rows['exact', 0.02]['latent_bound']
+  config.parse(['methods/safer.gin', 'experiments/paper.gin'], [])
+  targets = gin.query_parameter('compute_assurance.targets')
+  target = gin.query_parameter('MAX_UNSAFE_FRACTION/gin.macro.value')
+  gin.clear_config()
+  # What the recorded agents acted within, and what others will look up.
+  assert card['latent_bound'] == rows['exact', target]['latent_bound']
+  assert {('exact', each) for each in targets} <= set(rows)
   for mode in ('exact', 'certified'):
     row = rows[mode, 0.15]
     assert row['in_bound_unsafe_fraction'] <= 0.15
