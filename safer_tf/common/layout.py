@@ -19,6 +19,7 @@ REPORT = os.path.join(RESULTS_DIR, 'report.html')
 EPISODE_SPEC = 'episode_spec.json'
 DATA_CARD = 'data_card.json'
 DATA_INDEX = 'index.npz'
+DATA_PARTS_DIR = 'parts'  # A record of each part that was collected by itself.
 
 # Inside a prior's or an agent's directory.
 CHECKPOINTS_DIR = 'checkpoints'
@@ -42,6 +43,13 @@ ASSURANCE = 'assurance.json'
 def data_dir(root_dir: str) -> str:
   """Directory of the offline dataset."""
   return os.path.join(root_dir, DATA_DIR)
+
+
+def data_part(root_dir: str, part: int, parts: int) -> str:
+  """Record that says that a part of the dataset's shards is there."""
+  return os.path.join(
+      data_dir(root_dir), DATA_PARTS_DIR, f'{part}-of-{parts}.json'
+  )
 
 
 def shard(task: str, number: int) -> str:

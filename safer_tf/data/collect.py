@@ -8,7 +8,7 @@ import importlib
 import operator
 import os
 import time
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Sequence
 
 import gin
 
@@ -68,6 +68,7 @@ def collect_data(
     make_env: Callable[[str], Any] = envs.load_task,
     make_policy: Callable[[Any], Any] = scripted.ScriptedPolicy,
     noise_levels: Sequence[float] = scripted.NOISE_LEVELS,
+    part: Optional[tuple[int, int]] = None,
 ) -> str:
   """Collects a dataset, or what is missing of it.
 
@@ -85,6 +86,9 @@ def collect_data(
     make_env: makes the environment of a task by its name.
     make_policy: makes the policy that acts in an environment.
     noise_levels: standard deviations of the policy's noise.
+    part: (k, n): collects every n-th shard from the k-th on and stops; once all
+      n parts are there, wherever they were collected, a call without `part`
+      indexes them.
 
   Returns:
     The data directory.
@@ -94,6 +98,7 @@ def collect_data(
       nothing can be written.
   """
   _check_counts(num_steps, num_workers, steps_per_shard, tasks, noise_levels)
+  _check_part(part)
   data_dir = layout.data_dir(root_dir)
   source = Source(
       _reference(make_env), _reference(make_policy),
@@ -111,6 +116,11 @@ def collect_data(
   files.ensure_dir(data_dir)
   dataset.write_spec(data_dir, spec, origin)
   start = time.monotonic()
+  if part:
+    k, n = part
+    _collect(data_dir, spec, source, units[k::n], num_workers)
+    files.write_json(layout.data_part(root_dir, k, n), origin)
+    return data_dir
   parts = _collect(data_dir, spec, source, units, num_workers)
   dataset.finish(
       data_dir, dataset.join(parts), seed, num_workers=num_workers,
@@ -158,6 +168,17 @@ def _check_counts(num_steps, num_workers, steps_per_shard, tasks, noise_levels):
     raise errors.UserError(
         'collect_data.tasks and collect_data.noise_levels must each name at '
         'least one.'
+    )
+
+
+def _check_part(part: Optional[tuple[int, int]]) -> None:
+  if part is None:
+    return
+  whole = len(part) == 2 and all(isinstance(number, int) for number in part)
+  if not whole or not 0 <= part[0] < part[1]:
+    raise errors.UserError(
+        f'collect_data.part is {part!r}: expected (k, n) with 0 <= k < n, the '
+        'number of a part and how many there are.'
     )
 
 

@@ -13,41 +13,14 @@ from safer_tf.common import errors
 from safer_tf.common import layout
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
+from safer_tf.evaluation import tables
 from safer_tf.experiments import cells
+from safer_tf.experiments import methods as methods_lib
 
-DEFAULT = 'default'
 PARTS = (
     'table1', 'held_out', 'calibration', 'ablations', 'tradeoff',
     'own_encoder',
 )
-
-
-class Method(NamedTuple):
-  """What a method's agent is made of.
-
-  Attributes:
-    prior: id of the prior it acts through or sees by, which is the id of the
-      method whose gin file trains it.
-    bound_prior: prior whose assurance bounds its latents; None without one.
-  """
-
-  prior: str
-  bound_prior: str | None
-
-
-METHODS = {
-    'sac': Method('safer', None),
-    'parrot': Method('parrot', 'safer'),
-    'context_parrot': Method('context_parrot', 'safer'),
-    'prior_explore': Method('safer', 'safer'),
-    'safer': Method('safer', 'safer'),
-    'safer_prior_zero': Method('safer', 'safer'),
-    'safer_prior_random': Method('safer', 'safer'),
-    'safer_no_context': Method('safer_no_context', 'safer'),
-    'safer_deterministic': Method('safer_deterministic', 'safer'),
-    'parrot_unsafe': Method('parrot_unsafe', 'safer'),
-    'safer_unbounded': Method('safer', None),
-}
 
 
 class Sizes(NamedTuple):
@@ -72,6 +45,8 @@ class Matrix:
 
   Attributes:
     parts: some of `PARTS`.
+    data_parts: cells that share the collection of the data; 1 leaves it to one
+      cell and its worker processes, which suits a single machine.
     tasks: evaluation tasks, by number (1 to 6) or name.
     methods: of Table 1, those without learning included.
     seeds: of the agents.
@@ -87,6 +62,7 @@ class Matrix:
   """
 
   parts: Sequence[str] = PARTS
+  data_parts: int = 1
   tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
   methods: Sequence[str] = style.TABLE1_METHODS
   seeds: Sequence[int] = (0, 1, 2)
@@ -100,11 +76,16 @@ class Matrix:
 
   def __post_init__(self):
     _check_known('Matrix.parts', self.parts, PARTS)
-    _check_known('Matrix.methods', self.methods, METHODS)
-    _check_known('Matrix.ablations', self.ablations, METHODS)
+    _check_known('Matrix.methods', self.methods, methods_lib.METHODS)
+    _check_known('Matrix.ablations', self.ablations, methods_lib.METHODS)
     _check_known(
-        'Matrix.own_encoder_methods', self.own_encoder_methods, METHODS
+        'Matrix.own_encoder_methods', self.own_encoder_methods,
+        methods_lib.METHODS,
     )
+    if self.data_parts < 1:
+      raise errors.UserError(
+          f'Matrix.data_parts is {self.data_parts}: expected 1 or more.'
+      )
     if not self.seeds:
       raise errors.UserError('Matrix.seeds is empty: expected whole numbers.')
 
@@ -114,7 +95,7 @@ class Matrix:
   ) -> Matrix:
     """The part of this matrix that is asked for; nothing given leaves all."""
     chosen = {task_name(task) for task in tasks}
-    _check_known('--methods', methods, METHODS)
+    _check_known('--methods', methods, methods_lib.METHODS)
     wrong = [seed for seed in seeds if not str(seed).isdigit()]
     if wrong:
       raise errors.UserError(
@@ -159,6 +140,7 @@ class Builder:
     self._seed = seed
     self._gin_files = tuple(gin_files)
     self._bindings = tuple(bindings)
+    self._data_parts = 1
     self._costs = {
         name: _START_SECONDS + count * seconds for name, count, seconds in zip(
             ('data', 'prior', 'agent', 'evaluate', 'calibrate'), sizes,
@@ -178,6 +160,7 @@ class Builder:
     Returns:
       Cells, none twice.
     """
+    self._data_parts = matrix.data_parts
     found: dict[str, cells.Cell] = {}
     for cell in self._wanted(matrix):
       for each in (*self._needed(cell), cell):
@@ -198,7 +181,9 @@ class Builder:
     for seed in matrix.seeds:
       for method in matrix.methods:
         for task in tasks:
-          for variant, bindings in _variants(method, matrix.own_range).items():
+          for variant, bindings in methods_lib.variants(
+              method, matrix.own_range
+          ).items():
             yield from self._runs(
                 protocol, task, method, seed, variant, bindings
             )
@@ -241,7 +226,7 @@ class Builder:
 
   def _runs(
       self, protocol: str, task: str, method: str, seed: int,
-      variant: str = DEFAULT, bindings: Sequence[str] = (),
+      variant: str = tables.USUAL, bindings: Sequence[str] = (),
       gin_files: Sequence[str] = (),
   ) -> Iterator[cells.Cell]:
     """An agent's training, where there is one, and its evaluation."""
@@ -273,7 +258,7 @@ class Builder:
     )
 
   def _inputs(self, protocol: str, method: str) -> Iterator[str]:
-    parts = METHODS[method]
+    parts = methods_lib.METHODS[method]
     yield f'prior/{protocol}/{parts.prior}'
     if parts.bound_prior is not None:
       yield f'assurance/{protocol}/{parts.bound_prior}'
@@ -296,19 +281,34 @@ class Builder:
       kind, _, rest = name.partition('/')
       if kind in ('prior', 'assurance'):
         protocol, prior = rest.split('/')
-        found += [self._data(), self._prior(protocol, prior)]
+        found += [*self._data(), self._prior(protocol, prior)]
         if kind == 'assurance':
           found.append(self._assurance(protocol, prior))
     return found
 
-  def _data(self) -> cells.Cell:
-    return dataclasses.replace(
-        self._cell(
-            'data', 'collect_data', 'data', self._seed,
-            os.path.join(layout.data_dir(self._root_dir), layout.STAGE), (),
-            (),
-        ), whole_machine=True,
+  def _data(self) -> list[cells.Cell]:
+    """The dataset: one cell, or its parts and one that joins them."""
+    parts = []
+    if self._data_parts > 1:
+      for part in range(self._data_parts):
+        cell = self._cell(
+            f'data/{part}', 'collect_data', 'data', self._seed,
+            layout.data_part(self._root_dir, part, self._data_parts), (), (
+                f'collect_data.part = ({part}, {self._data_parts})',
+                'collect_data.num_workers = 1',
+            ),
+        )
+        parts.append(
+            dataclasses.replace(cell, cost=cell.cost / self._data_parts)
+        )
+    whole = self._cell(
+        'data', 'collect_data', 'data', self._seed,
+        os.path.join(layout.data_dir(self._root_dir), layout.STAGE),
+        [part.name for part in parts], (),
     )
+    if parts:
+      return [*parts, dataclasses.replace(whole, cost=_START_SECONDS)]
+    return [dataclasses.replace(whole, whole_machine=True)]
 
   def _prior(self, protocol: str, prior: str) -> cells.Cell:
     return self._cell(
@@ -359,20 +359,6 @@ def task_name(task: int | str) -> str:
       f'{len(envs.EVALUATION)} for an evaluation task '
       f'({", ".join(envs.EVALUATION)}), or a name of envs.ALL.'
   )
-
-
-def _variants(
-    method: str, own_range: float | None
-) -> dict[str, tuple[str, ...]]:
-  """Bindings of each variant of a Table 1 method, by the variant's name."""
-  found: dict[str, tuple[str, ...]] = {DEFAULT: ()}
-  if own_range is None:
-    return found
-  if method in ('parrot', 'context_parrot'):
-    found['own_range'] = (f'train_agent.latent_bound = {own_range}',)
-  if method == 'prior_explore':
-    found['unbounded'] = ("train_agent.latent_bound = 'unbounded'",)
-  return found
 
 
 def _check_known(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any, Sequence
 
@@ -42,7 +43,7 @@ class RayPool:
     try:
       ray.init(
           address=address, ignore_reinit_error=True, log_to_driver=False,
-          logging_level='ERROR',
+          logging_level=logging.ERROR,
       )
     except (ConnectionError, ValueError, RuntimeError) as error:
       raise errors.UserError(

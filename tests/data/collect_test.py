@@ -42,6 +42,30 @@ def _shard_hashes(data_dir):
   }
 
 
+def test_parts_make_the_same_dataset(tmp_path):
+  whole, parts = str(tmp_path / 'whole'), str(tmp_path / 'parts')
+  _collect_points(whole)
+  for k in (1, 0):
+    _collect_points(parts, part=(k, 2))
+    assert os.path.exists(layout.data_part(parts, k, 2))
+    # Not a dataset yet.
+    assert not os.path.exists(
+        os.path.join(layout.data_dir(parts), layout.DATA_INDEX)
+    )
+  _collect_points(parts)
+  ours, theirs = (
+      store_lib.EpisodeStore(layout.data_dir(root)).fingerprint()
+      for root in (parts, whole)
+  )
+  assert ours == theirs
+
+
+@pytest.mark.parametrize('part', [(2, 2), (-1, 2), (0,), (0.0, 2)])
+def test_a_part_that_is_none_is_refused(tmp_path, part):
+  with pytest.raises(errors.UserError, match='collect_data.part'):
+    _collect_points(tmp_path, part=part)
+
+
 def test_plan_spreads_the_steps_evenly():
   units = collect.plan(1003, ('a', 'b', 'c'), 100)
   assert len(set(units)) == len(units)

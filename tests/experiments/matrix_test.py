@@ -12,6 +12,7 @@ from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.experiments import cells
 from safer_tf.experiments import matrix
+from safer_tf.experiments import methods as methods_lib
 
 _SIZES = matrix.Sizes(1000, 10, 10, 2, 10)
 
@@ -58,6 +59,22 @@ def test_the_quickstart_is_three_agents_and_two_priors():
       'prior/seen/safer',
   )
   assert by_name['data'].whole_machine
+
+
+def test_the_data_can_be_collected_in_parts():
+  found = {cell.name: cell for cell in _build(data_parts=3)}
+  assert found['data'].needs == ('data/0', 'data/1', 'data/2')
+  assert not any(found[name].whole_machine for name in ('data', 'data/0'))
+  assert '--gin_bindings=collect_data.part = (2, 3)' in (
+      found['data/2'].arguments
+  )
+  with pytest.raises(errors.UserError, match='data_parts'):
+    matrix.Matrix(data_parts=0)
+
+
+def test_only_safers_cells_are_safers():
+  names = [cell.name for cell in _build(methods=('sac',), ablations=())]
+  assert not any('calibrate' in n or 'tradeoff' in n for n in names)
 
 
 def test_a_cells_command_line_is_its_method_then_the_experiment():
@@ -107,7 +124,7 @@ def test_what_is_unknown_is_refused(arguments, message):
 
 
 def test_needs_name_the_priors_that_the_gin_files_name():
-  for method, parts in matrix.METHODS.items():
+  for method, parts in methods_lib.METHODS.items():
     if method in matrix.style.NO_LEARNING:
       continue
     values = _values(
@@ -121,7 +138,7 @@ def test_needs_name_the_priors_that_the_gin_files_name():
           f"'{parts.bound_prior}'"
       )
     # A prior is trained by the file of the method it is named after.
-    assert matrix.METHODS[parts.prior].prior == parts.prior
+    assert methods_lib.METHODS[parts.prior].prior == parts.prior
 
 
 def _values(path):

@@ -1,0 +1,58 @@
+"""What each method of the matrix is made of, and its variants."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from safer_tf.evaluation import tables
+
+
+class Method(NamedTuple):
+  """What a method's agent is made of.
+
+  Attributes:
+    prior: id of the prior it acts through or sees by, which is the id of the
+      method whose gin file trains it.
+    bound_prior: prior whose assurance bounds its latents; None without one.
+  """
+
+  prior: str
+  bound_prior: str | None
+
+
+METHODS = {
+    'sac': Method('safer', None),
+    'parrot': Method('parrot', 'safer'),
+    'context_parrot': Method('context_parrot', 'safer'),
+    'prior_explore': Method('safer', 'safer'),
+    'safer': Method('safer', 'safer'),
+    'safer_prior_zero': Method('safer', 'safer'),
+    'safer_prior_random': Method('safer', 'safer'),
+    'safer_no_context': Method('safer_no_context', 'safer'),
+    'safer_deterministic': Method('safer_deterministic', 'safer'),
+    'parrot_unsafe': Method('parrot_unsafe', 'safer'),
+    'safer_unbounded': Method('safer', None),
+}
+
+
+def variants(
+    method: str, own_range: float | None
+) -> dict[str, tuple[str, ...]]:
+  """The variants in which a method of Table 1 is run.
+
+  Args:
+    method: its id.
+    own_range: latent bound of PARROT's and Contextual PARROT's own; None leaves
+      this and Prior-Explore's `unbounded` out.
+
+  Returns:
+    Gin bindings by the variant's name.
+  """
+  found: dict[str, tuple[str, ...]] = {tables.USUAL: ()}
+  if own_range is None:
+    return found
+  if method in ('parrot', 'context_parrot'):
+    found['own_range'] = (f'train_agent.latent_bound = {own_range}',)
+  if method == 'prior_explore':
+    found['unbounded'] = ("train_agent.latent_bound = 'unbounded'",)
+  return found
