@@ -18,7 +18,7 @@ from safer_tf.prior import export
 _ROOT = os.path.dirname(config.config_dir())
 
 
-@pytest.mark.parametrize('name', ['safer', 'parrot'])
+@pytest.mark.parametrize('name', ['safer', 'parrot', 'context_parrot'])
 def test_shipped_prior_is_whole_and_inverts(name):
   loaded = export.load_prior(layout.export_dir(_ROOT, 'seen', name), prior=name)
   frames = []
