@@ -134,7 +134,7 @@ def test_stretched_datasets_hold_the_same_episodes(data_dir, tmp_path):
 
 def test_latent_environment_is_measured(tmp_path):
   lines = latent.measure(str(tmp_path), _sizes(), False)
-  assert [line.row for line in lines] == [5, 5]
+  assert [line.row for line in lines] == [5, 5, 5]
   assert all(line.value > 0 and line.floor > 0 for line in lines)
 
 
