@@ -146,10 +146,11 @@ def costs(
   found: list[dict[str, list[float]]] = [
       {kind: [] for kind in kinds} for _ in stages
   ]
-  # In blocks, as the kinds empty one another's caches; the first ones warm up.
+  # In blocks, as the kinds empty one another's caches, by as much as a window
+  # is long: so all windows' turns of a kind stand together. The first warm up.
   for _ in range(_WARM_BLOCKS + -(-num_steps // _BLOCK)):
-    for stage, times in zip(stages, found):
-      for kind in kinds:
+    for kind in kinds:
+      for stage, times in zip(stages, found):
         times[kind] += [getattr(stage, kind)() for _ in range(_BLOCK)]
   warm = _WARM_BLOCKS * _BLOCK
   return [
