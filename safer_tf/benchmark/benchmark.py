@@ -13,7 +13,8 @@ from safer_tf.benchmark import table
 from safer_tf.common import errors
 from safer_tf.common import layout
 
-# Each is a module with `measure(root_dir, sizes, full)`.
+# Each is a module with `measure(root_dir, sizes, full)`; of `LEARNING` the last
+# argument is the directory of the results.
 PARTS = ('simulation', 'collection', 'priors', 'latent', 'updates', 'cells')
 LEARNING = 'learning'  # Only of a full benchmark.
 
@@ -26,8 +27,8 @@ def run(
 
   Args:
     root_dir: run directory for what the measures need.
-    results_dir: where the file of a complete benchmark goes; that of a part
-      goes below `root_dir`.
+    results_dir: where the files of a complete benchmark go; those of a part
+      go below `root_dir`.
     only: parts to run, of `PARTS` and `LEARNING`; all if empty.
     full: runs wholes instead of scaling parts up, and compares learning.
 
@@ -45,6 +46,8 @@ def run(
         f'{"" if full else f"; {LEARNING} needs --full"}.'
     )
   sizes = sizes_lib.Sizes()
+  if only:
+    results_dir = layout.results_dir(root_dir)
   measurements = []
   for name in available:
     if only and name not in only:
@@ -52,12 +55,12 @@ def run(
     start = time.monotonic()
     print(f'Measuring {name} ...', flush=True)
     part = importlib.import_module(f'safer_tf.benchmark.{name}')
-    measurements += part.measure(root_dir, sizes, full)
+    measurements += part.measure(
+        root_dir, sizes, results_dir if name == LEARNING else full
+    )
     print(f'  took {time.monotonic() - start:.0f} s', flush=True)
   measurements.sort(key=lambda line: line.row)
-  path = table.default_path(
-      layout.results_dir(root_dir) if only else results_dir, full
-  )
+  path = table.default_path(results_dir, full)
   table.write(path, measurements)
   print(f'\n{table.text(measurements)}\n\n{os.path.abspath(path)}')
   return measurements

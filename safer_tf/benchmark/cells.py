@@ -13,6 +13,7 @@ from typing import Optional
 import envs
 from safer_tf.benchmark import measurement
 from safer_tf.benchmark import scaling
+from safer_tf.benchmark import simulation
 from safer_tf.benchmark import sizes as sizes_lib
 from safer_tf.benchmark import timing
 from safer_tf.common import config
@@ -21,6 +22,7 @@ from safer_tf.experiments import cells
 from safer_tf.experiments import process
 
 _STOCK_UPDATES = 7
+_FLOOR_UPDATES = 30
 _OWN = ('encoders/own.gin',)
 _BOUND = 1.0
 _WARM_STEPS = 520  # A few updates follow the initial exploration.
@@ -79,12 +81,22 @@ def _whole_cell(
       'safer_tf.benchmark.updates:stock_seconds', batch_size, _STOCK_UPDATES,
       threads=threads, one_core=one_core,
   )
+  bare = timing.alone(
+      'safer_tf.benchmark.simulation:bare_seconds', envs.EVALUATION[:1],
+      sizes.simulation_steps, one_core=True,
+  )
+  update = timing.alone(
+      'safer_tf.benchmark.updates:floor_seconds', encoder == 'own', batch_size,
+      _FLOOR_UPDATES, threads=threads, one_core=one_core,
+  )
   return measurement.Measurement(
       8, f'cell of {whole:,} steps, {encoder} encoder, batch {batch_size}, '
       f'{"one core" if one_core else f"{threads} cores"}',
       (trained + evaluated) / 60, 'minutes',
       'as many stock updates from pixels, alone', stock * whole / 60,
-      (measurement.Target('value', '<=', most_minutes),), scaled=not full,
+      (measurement.Target('value', '<=', most_minutes),),
+      whole * (bare + update) / 60,
+      f'{simulation.BARE}, and the floor of an update', scaled=not full,
       note=f'evaluation {evaluated / 60:.1f} of it; untrained prior',
   )
 

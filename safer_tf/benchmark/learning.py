@@ -6,9 +6,11 @@ interrupted goes on. Row 11 of the table.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
+from concurrent import futures
 from typing import Any, Iterable, Sequence
 from unittest import mock
 
@@ -20,11 +22,18 @@ from safer_tf.common import config
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.data import collect
+from safer_tf.evaluation import figures
 
-CURVES = 'benchmark_learning.csv'  # Beside the other results.
+CURVES = 'benchmark_learning.csv'
+FIGURE = 'benchmark_learning.png'
 
 _ROW = 11
 _VERSIONS = ('fast', 'plain')
+# What an agent sees, and the gin files of that. From pixels, the fast agent has
+# one encoder for all its networks; from embeddings, its update is compiled.
+_ENCODERS: dict[str, tuple[str, ...]] = {
+    'own': ('encoders/own.gin',), 'prior': (),
+}
 _BOUND = 1.0
 _TASK = envs.EVALUATION[0]
 _POINTS = 10  # Of a learning curve.
@@ -46,19 +55,18 @@ _LIKELIHOODS = {
 
 
 def measure(
-    root_dir: str, sizes: sizes_lib.Sizes, full: bool
+    root_dir: str, sizes: sizes_lib.Sizes, results_dir: str
 ) -> list[measurement.Measurement]:
   """Compares learning with and without the speed-ups.
 
   Args:
     root_dir: run directory of the benchmark.
     sizes: how much is run.
-    full: true.
+    results_dir: where `CURVES`, and `FIGURE` below `figures`, are written.
 
   Returns:
-    The measurements; curves go to `CURVES` below `root_dir`'s results.
+    The measurements.
   """
-  del full
   run_dir = os.path.join(root_dir, 'learning')
   collect.collect_data(
       run_dir, num_steps=sizes.learning_data_steps, num_workers=2
@@ -71,23 +79,33 @@ def measure(
       for version, seed in runs
   ])
   _side_by_side('train_agent', [
-      (run_dir, version, seed, sizes.learning_steps) for version, seed in runs
+      (run_dir, encoder, version, seed, sizes.learning_steps)
+      for encoder in _ENCODERS for version, seed in runs
   ])
-  curves = {run: read_curve(_curve_path(run_dir, *run)) for run in runs}
-  _write_curves(layout.results_dir(root_dir), curves)
+  rows = [
+      row for encoder in _ENCODERS for run in runs
+      for row in _curve(run_dir, encoder, *run, sizes.learning_steps)
+  ]
+  _write_curves(results_dir, rows)
+  stages = {run: _stage(run_dir, *run) for run in runs}
   return [
       *(
           _compared(
-              f'prior, {name} of held-out steps', {
-                  run: _stage(run_dir, *run)['test'][name] for run in runs
-              }, more_is_better, 'tuples one by one, windows embedded apart',
+              f'prior, {name} of held-out steps',
+              {run: stage['test'][name] for run, stage in stages.items()},
+              more_is_better, 'tuples one by one, windows embedded apart',
+              (stage['git_revision'] for stage in stages.values()),
           ) for name, more_is_better in _LIKELIHOODS.items()
       ),
-      _compared(
-          'agent, mean success of the curve', {
-              run: sum(point for _, point in curve) / len(curve)
-              for run, curve in curves.items()
-          }, True, 'stock SacAgent, three encoders',
+      *(
+          _compared(
+              f'agent, {encoder} encoder, mean success of the curve',
+              {run: _mean_success(rows, encoder, *run) for run in runs},
+              True, 'stock SacAgent' + (
+                  ', three encoders' if encoder == 'own' else ', not compiled'
+              ), (_result(run_dir, encoder, *run)['git_revision']
+                  for run in runs),
+          ) for encoder in _ENCODERS
       ),
   ]
 
@@ -111,20 +129,21 @@ def within_spread(
 
 def _compared(
     name: str, values: dict[tuple[str, int], float], more_is_better: bool,
-    baseline: str,
+    baseline: str, revisions: Iterable[str],
 ) -> measurement.Measurement:
   fast, plain = (
       [value for (version, _), value in values.items() if version == wanted]
       for wanted in _VERSIONS
   )
-  shown = ', '.join(f'{value:.3f}' for value in fast)
+  ours, theirs = (
+      ', '.join(f'{value:.3f}' for value in each) for each in (fast, plain)
+  )
   return measurement.Measurement(
       _ROW, name, sum(fast) / len(fast), '', f'plain: {baseline}',
       sum(plain) / len(plain),
       (within_spread(plain, more_is_better),),
-      note=f'seeds: {shown}; plain: '
-      f'{", ".join(f"{value:.3f}" for value in plain)}; the target is the '
-      'worst of the plain seeds',
+      note=f'seeds: {ours}; plain: {theirs}; the target is the worst of the '
+      f'plain seeds; runs of revision {", ".join(sorted(set(revisions)))}',
   )
 
 
@@ -145,11 +164,14 @@ def train_prior(run_dir: str, version: str, seed: int, num_steps: int) -> None:
   )
 
 
-def train_agent(run_dir: str, version: str, seed: int, num_steps: int) -> None:
-  """Trains one agent from pixels in a fast prior's latent space.
+def train_agent(
+    run_dir: str, encoder: str, version: str, seed: int, num_steps: int
+) -> None:
+  """Trains one agent in a fast prior's latent space.
 
   Args:
     run_dir: run directory that holds the priors.
+    encoder: `own` or `prior`, what it sees.
     version: `fast` or `plain`.
     seed: of the agent; its prior is the fast one of the same seed.
     num_steps: environment steps.
@@ -159,23 +181,25 @@ def train_agent(run_dir: str, version: str, seed: int, num_steps: int) -> None:
   from safer_tf.rl import agent
   from safer_tf.rl import train_agent as cell
 
-  config.parse(['methods/safer.gin', 'encoders/own.gin'], [])
+  config.parse(['methods/safer.gin', *_ENCODERS[encoder]], [])
   # The loop is the same; only who makes the agent differs.
   make = {'fast': agent.make_agent, 'plain': stock.make_agent}[version]
   with mock.patch.object(agent, 'make_agent', make):
     cell.train_agent(
-        run_dir, seed, task=_TASK, num_steps=num_steps, variant=version,
+        run_dir, seed, task=_TASK, num_steps=num_steps,
+        variant=_variant(encoder, version),
         prior=f'fast{seed}', latent_bound=_BOUND,
     )
 
 
 def read_curve(
-    path: str, points: int = _POINTS
+    path: str, num_steps: int, points: int = _POINTS
 ) -> list[tuple[int, float]]:
   """A learning curve in equal parts of the training.
 
   Args:
     path: `curve.csv` of a cell.
+    num_steps: environment steps of the training.
     points: number of parts.
 
   Returns:
@@ -187,10 +211,9 @@ def read_curve(
         (int(row['env_steps']), int(row['success']))
         for row in csv.DictReader(file) if int(row['complete'])
     ]
-  last = rows[-1][0]
   parts: dict[int, list[int]] = {}
   for step, success in rows:
-    end = -(-step * points // last) * last // points
+    end = -(-step * points // num_steps) * num_steps // points
     parts.setdefault(end, []).append(success)
   return [(end, sum(part) / len(part)) for end, part in sorted(parts.items())]
 
@@ -198,22 +221,58 @@ def read_curve(
 def _side_by_side(function: str, arguments: Iterable[tuple]) -> None:
   """Runs a function of this module in processes, one for each core."""
   with timing.warm_pool(timing.cores()) as pool:
-    for done in [
-        pool.submit(timing.call, f'{_HERE}:{function}', each)
+    runs = [
+        pool.submit(timing.call, f'{_HERE}:quietly', (function, each))
         for each in arguments
-    ]:
+    ]
+    for count, done in enumerate(futures.as_completed(runs), 1):
       done.result()
+      print(f'  {function}: {count} of {len(runs)}', flush=True)
+
+
+def quietly(function: str, arguments: tuple) -> None:
+  """Calls a function of this module without its bar: two would mingle."""
+  with contextlib.redirect_stderr(io.StringIO()):
+    globals()[function](*arguments)
+
+
+def _curve(
+    run_dir: str, encoder: str, version: str, seed: int, num_steps: int
+) -> list[dict[str, Any]]:
+  """Rows of `CURVES` of one agent."""
+  path = os.path.join(
+      _agent_dir(run_dir, encoder, version, seed), layout.CURVE
+  )
+  return [
+      {
+          'encoder': encoder, 'version': version, 'seed': seed,
+          'env_steps': step, 'success_rate': rate,
+      } for step, rate in read_curve(path, num_steps)
+  ]
+
+
+def _mean_success(
+    rows: Sequence[dict[str, Any]], encoder: str, version: str, seed: int
+) -> float:
+  wanted = (encoder, version, seed)
+  rates = [
+      row['success_rate'] for row in rows
+      if (row['encoder'], row['version'], row['seed']) == wanted
+  ]
+  return sum(rates) / len(rates)
 
 
 def _write_curves(
-    directory: str, curves: dict[tuple[str, int], list[tuple[int, float]]]
+    results_dir: str, rows: Sequence[dict[str, Any]]
 ) -> None:
   text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(('version', 'seed', 'env_steps', 'success_rate'))
-  for (version, seed), curve in curves.items():
-    writer.writerows((version, seed, *point) for point in curve)
-  files.write_text(os.path.join(directory, CURVES), text.getvalue())
+  writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
+  writer.writeheader()
+  writer.writerows(rows)
+  files.write_text(os.path.join(results_dir, CURVES), text.getvalue())
+  figures.save(
+      figures.versions(rows), os.path.join(results_dir, 'figures', FIGURE)
+  )
 
 
 def _stage(run_dir: str, version: str, seed: int) -> dict[str, Any]:
@@ -221,6 +280,20 @@ def _stage(run_dir: str, version: str, seed: int) -> dict[str, Any]:
   return files.read_json(os.path.join(path, layout.STAGE), 'a trained prior')
 
 
-def _curve_path(run_dir: str, version: str, seed: int) -> str:
-  directory = layout.agent_dir(run_dir, 'seen', _TASK, 'safer', version, seed)
-  return os.path.join(directory, layout.CURVE)
+def _result(
+    run_dir: str, encoder: str, version: str, seed: int
+) -> dict[str, Any]:
+  path = os.path.join(
+      _agent_dir(run_dir, encoder, version, seed), layout.RESULT
+  )
+  return files.read_json(path, 'a trained agent')
+
+
+def _agent_dir(run_dir: str, encoder: str, version: str, seed: int) -> str:
+  return layout.agent_dir(
+      run_dir, 'seen', _TASK, 'safer', _variant(encoder, version), seed
+  )
+
+
+def _variant(encoder: str, version: str) -> str:
+  return f'{encoder}_{version}'

@@ -6,6 +6,8 @@ import dataclasses
 import operator
 from typing import Any, NamedTuple, Optional
 
+FLAT = 'a cost that does not grow'  # Floor of row 10: the baseline itself.
+
 _OPERATORS = {'>=': operator.ge, '<=': operator.le}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 import pybullet
 
@@ -14,6 +14,8 @@ from safer_tf.benchmark import measurement
 from safer_tf.benchmark import sizes as sizes_lib
 from safer_tf.benchmark import timing
 from safer_tf.data import rollout
+
+BARE = 'stepSimulation and getCameraImage alone'
 
 
 class _Counted(NamedTuple):
@@ -51,8 +53,7 @@ def measure(
       (
           measurement.Target('value', '>=', 450),
           measurement.Target('ratio', '>=', 35),
-      ), floor,
-      'stepSimulation and getCameraImage alone, in the same scenes',
+      ), floor, f'{BARE}, in the same scenes',
       note='resets, labels at every substep and the script are included',
   )]
 
@@ -87,6 +88,24 @@ def rates(num_steps: int, kuka_episodes: int) -> tuple[float, float, float]:
       sum(part.steps for part in kuka) / sum(part.seconds for part in kuka),
       sum(part.rate for part in bare) / len(bare),
   )
+
+
+def bare_seconds(tasks: Sequence[str], num_steps: int) -> float:
+  """Seconds of a bare step, the mean over some tasks' scenes.
+
+  Args:
+    tasks: names of tasks.
+    num_steps: of each.
+
+  Returns:
+    Seconds of simulating and rendering one step, without anything else.
+  """
+  found = []
+  for task in tasks:
+    env = envs.load_task(task)
+    found.append(1 / _bare(env.scene, num_steps).rate)
+    env.close()
+  return sum(found) / len(found)
 
 
 def _scripted(env, task: str, num_steps: int) -> _Counted:

@@ -148,16 +148,10 @@ def curves(
       )
       if not len(steps):
         continue
-      colour = style.colour(method)
-      panel.plot(
-          steps, seeds.mean(axis=0), color=colour, label=style.label(method),
-          zorder=3 if method == 'safer' else 2,
+      _band(
+          panel, steps, seeds, style.colour(method), style.label(method),
+          front=method == 'safer',
       )
-      if len(seeds) > 1:
-        panel.fill_between(
-            steps, seeds.min(axis=0), seeds.max(axis=0), color=colour,
-            alpha=0.15, lw=0,
-        )
     panel.set_title(style.task_label(task))
     panel.set_xlabel('environment steps')
     panel.set_ylim(bottom=0)
@@ -256,6 +250,36 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
   return figure
 
 
+@matplotlib.rc_context(_STYLE)
+def versions(rows: Sequence[Row]) -> figure_lib.Figure:
+  """Learning with and without the speed-ups: mean over seeds and their range.
+
+  Args:
+    rows: of `encoder`, `version` (`fast` or `plain`), `seed`, `env_steps` and
+      `success_rate`.
+
+  Returns:
+    The figure, a panel an encoder.
+  """
+  encoders = list(dict.fromkeys(row['encoder'] for row in rows))
+  figure, axes = _grid(len(encoders), width=3.4, height=2.6)
+  for panel, encoder in zip(axes, encoders):
+    for version, colour in (('plain', '#7f7f7f'), ('fast', '#0072b2')):
+      steps, seeds = _by_seed([
+          row for row in rows
+          if row['encoder'] == encoder and row['version'] == version
+      ], 'success_rate', 100)
+      if len(steps):
+        _band(panel, steps, seeds, colour, version, front=version == 'fast')
+    panel.set_title(f'{encoder} encoder')
+    panel.set_xlabel('environment steps')
+    panel.set_ylim(0, 100)
+    panel.xaxis.set_major_formatter('{x:,.0f}')
+  axes[0].set_ylabel('success in training (%)')
+  _legend(figure, axes)
+  return figure
+
+
 def _grid(
     count: int, width: float, height: float, columns: int = 3,
     share: bool = False,
@@ -272,6 +296,22 @@ def _grid(
   for panel in axes[count:]:
     panel.set_visible(False)
   return figure, list(axes[:max(count, 1)])
+
+
+def _band(
+    panel: axes_lib.Axes, steps: np.ndarray, seeds: np.ndarray, colour: str,
+    name: str, front: bool,
+) -> None:
+  """The mean over seeds, [seeds, T], as a line, and their range as a band."""
+  panel.plot(
+      steps, seeds.mean(axis=0), color=colour, label=name,
+      zorder=3 if front else 2,
+  )
+  if len(seeds) > 1:
+    panel.fill_between(
+        steps, seeds.min(axis=0), seeds.max(axis=0), color=colour, alpha=0.15,
+        lw=0,
+    )
 
 
 def _bars(

@@ -205,7 +205,7 @@ def test_learning_curve_counts_complete_episodes(tmp_path):
   path.write_text(
       'env_steps,success,complete\n20,0,1\n50,1,1\n70,0,1\n100,1,1\n110,1,0\n'
   )
-  assert learning.read_curve(str(path), 2) == [(50, 0.5), (100, 0.5)]
+  assert learning.read_curve(str(path), 120, 2) == [(60, 0.5), (120, 0.5)]
 
 
 def test_learning_must_not_be_worse_than_the_worst_plain_seed():
