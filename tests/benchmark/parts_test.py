@@ -208,6 +208,30 @@ def test_learning_curve_counts_complete_episodes(tmp_path):
   assert learning.read_curve(str(path), 120, 2) == [(60, 0.5), (120, 0.5)]
 
 
+def test_learning_is_compared_and_drawn(tmp_path, monkeypatch):
+  def one_by_one(function, arguments):
+    for each in arguments:
+      gin.clear_config()
+      learning.quietly(function, each)
+
+  monkeypatch.setattr(learning, '_side_by_side', one_by_one)
+  sizes = _sizes(
+      learning_steps=30, learning_prior_steps=2, learning_data_steps=1000,
+      learning_seeds=(0,),
+  )
+  lines = learning.measure(str(tmp_path), sizes, str(tmp_path))
+  assert [line.row for line in lines] == [11] * 4
+  assert all(line.reached is not None for line in lines)
+  rows = (tmp_path / learning.CURVES).read_text().splitlines()
+  assert rows[0] == 'encoder,version,seed,env_steps,success_rate'
+  assert {tuple(row.split(',')[:3]) for row in rows[1:]} == {
+      (encoder, version, '0')
+      for encoder in ('own', 'prior') for version in ('fast', 'plain')
+  }
+  figure = tmp_path / 'figures' / learning.FIGURE
+  assert figure.read_bytes().startswith(b'\x89PNG')
+
+
 def test_learning_must_not_be_worse_than_the_worst_plain_seed():
   plain = [0.5, 0.7]
   more = learning.within_spread(plain, more_is_better=True)
