@@ -17,6 +17,7 @@ from unittest import mock
 import envs
 from safer_tf.benchmark import measurement
 from safer_tf.benchmark import sizes as sizes_lib
+from safer_tf.benchmark import table
 from safer_tf.benchmark import timing
 from safer_tf.common import config
 from safer_tf.common import files
@@ -25,9 +26,7 @@ from safer_tf.data import collect
 from safer_tf.evaluation import figures
 
 CURVES = 'benchmark_learning.csv'
-FIGURE = 'benchmark_learning.png'
 
-_ROW = 11
 _VERSIONS = ('fast', 'plain')
 # What an agent sees, and the gin files of that. From pixels, the fast agent has
 # one encoder for all its networks; from embeddings, its update is compiled.
@@ -62,7 +61,7 @@ def measure(
   Args:
     root_dir: run directory of the benchmark.
     sizes: how much is run.
-    results_dir: where `CURVES`, and `FIGURE` below `figures`, are written.
+    results_dir: where `CURVES` and the report's figure are written.
 
   Returns:
     The measurements.
@@ -139,8 +138,8 @@ def _compared(
       ', '.join(f'{value:.3f}' for value in each) for each in (fast, plain)
   )
   return measurement.Measurement(
-      _ROW, name, sum(fast) / len(fast), '', f'plain: {baseline}',
-      sum(plain) / len(plain),
+      measurement.LEARNING_ROW, name, sum(fast) / len(fast), '',
+      f'plain: {baseline}', sum(plain) / len(plain),
       (within_spread(plain, more_is_better),),
       note=f'seeds: {ours}; plain: {theirs}; the target is the worst of the '
       f'plain seeds; runs of revision {", ".join(sorted(set(revisions)))}',
@@ -271,7 +270,7 @@ def _write_curves(
   writer.writerows(rows)
   files.write_text(os.path.join(results_dir, CURVES), text.getvalue())
   figures.save(
-      figures.versions(rows), os.path.join(results_dir, 'figures', FIGURE)
+      figures.versions(rows), os.path.join(results_dir, table.FIGURE)
   )
 
 

@@ -7,6 +7,7 @@ import operator
 from typing import Any, NamedTuple, Optional
 
 FLAT = 'a cost that does not grow'  # Floor of row 10: the baseline itself.
+LEARNING_ROW = 11  # The comparison of learning.
 
 _OPERATORS = {'>=': operator.ge, '<=': operator.le}
 
@@ -42,7 +43,7 @@ class Measurement:
   """A line of the benchmark.
 
   Attributes:
-    row: number of the measure, 1 to 10; 11 is the comparison of learning.
+    row: number of the measure, 1 to 10, or `LEARNING_ROW`.
     name: what was measured.
     value: of ours, in `unit`.
     unit: of `value`, `baseline_value` and `floor`.

@@ -1,4 +1,4 @@
-"""The benchmark's table and its file."""
+"""The benchmark's table and its files."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ _HEAD = (
     'row', 'measure', 'value', 'baseline', 'ratio', 'floor', 'target',
     'reached',
 )
+FIGURE = 'figures/benchmark_learning.png'  # Of a full benchmark.
 _REACHED = {True: 'yes', False: 'NO', None: 'not known'}
 
 
 def write(
     path: str, measurements: Sequence[measurement.Measurement]
 ) -> list[dict[str, Any]]:
-  """Writes `benchmark.json`.
+  """Writes `benchmark.json`, and beside it `benchmark.md` for people.
 
   Args:
-    path: of the file.
+    path: of the first file.
     measurements: its rows.
 
   Returns:
@@ -35,6 +36,9 @@ def write(
   }
   rows = [line.to_json(**origin) for line in measurements]
   files.write_json(path, rows)
+  files.write_text(
+      f'{os.path.splitext(path)[0]}.md', markdown(measurements, **origin)
+  )
   return rows
 
 
@@ -54,12 +58,38 @@ def text(measurements: Sequence[measurement.Measurement]) -> str:
       for line in lines
   ]
   table.insert(1, '-' * max(map(len, table)))
-  remarks = dict.fromkeys(
-      remark for line in measurements for remark in _remarks(line)
-  )
+  remarks = [
+      textwrap.fill(_remark(line), 100, subsequent_indent='   ')
+      for line in measurements
+  ]
   return '\n'.join(
       [provenance.machine(), '', *table, '', *remarks]
   )
+
+
+def markdown(
+    measurements: Sequence[measurement.Measurement], machine: str,
+    git_revision: str,
+) -> str:
+  """The benchmark's report.
+
+  Args:
+    measurements: its lines.
+    machine: that they were measured on.
+    git_revision: of the code.
+
+  Returns:
+    A page in Markdown: the table, and what it has no room for.
+  """
+  rows = [_HEAD, ('---',) * len(_HEAD), *map(_cells, measurements)]
+  lines = [
+      '# Benchmark', '', f'{machine}; revision {git_revision}.', '',
+      *(f'| {" | ".join(row)} |' for row in rows), '',
+      *(f'- {_remark(line)}' for line in measurements),
+  ]
+  if any(line.row == measurement.LEARNING_ROW for line in measurements):
+    lines += ['', f'![Learning, with and without]({FIGURE})']
+  return '\n'.join(lines) + '\n'
 
 
 def _cells(line: measurement.Measurement) -> tuple[str, ...]:
@@ -71,7 +101,7 @@ def _cells(line: measurement.Measurement) -> tuple[str, ...]:
   )
 
 
-def _remarks(line: measurement.Measurement) -> list[str]:
+def _remark(line: measurement.Measurement) -> str:
   parts = [f'baseline: {line.baseline}']
   if line.floor_of:
     parts.append(f'floor: {line.floor_of}')
@@ -79,10 +109,7 @@ def _remarks(line: measurement.Measurement) -> list[str]:
     parts.append(line.note)
   if line.scaled:
     parts.append('* a part was measured and scaled up')
-  return textwrap.wrap(
-      f'{line.row}. {line.name}; {"; ".join(parts)}', 100,
-      subsequent_indent='   ',
-  )
+  return f'{line.row}. {line.name}; {"; ".join(parts)}'
 
 
 def _number(value: Optional[float]) -> str:

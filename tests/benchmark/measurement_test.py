@@ -58,6 +58,19 @@ def test_file_has_the_fields_that_others_read(tmp_path):
   assert 'core' in rows[0]['machine'] and rows[0]['git_revision']
 
 
+def test_report_holds_every_line_and_the_figure_of_a_full_benchmark(tmp_path):
+  path = tmp_path / 'benchmark.json'
+  learning = dataclasses.replace(_SHORTER, row=measurement.LEARNING_ROW)
+  for lines, drawn in (([_LINE, _SHORTER], False), ([_LINE, learning], True)):
+    table.write(str(path), lines)
+    page = path.with_suffix('.md').read_text()
+    rows = [row for row in page.splitlines() if row.startswith('| ')]
+    assert len(rows) == 2 + len(lines)
+    assert len({row.count('|') for row in rows}) == 1
+    assert 'bare calls' in page
+    assert (table.FIGURE in page) is drawn
+
+
 def test_table_shows_what_was_not_reached_or_not_measured():
   missing = dataclasses.replace(
       _SHORTER, name='absent', baseline_value=None, scaled=True

@@ -19,6 +19,7 @@ from safer_tf.benchmark import priors
 from safer_tf.benchmark import simulation
 from safer_tf.benchmark import sizes as sizes_lib
 from safer_tf.benchmark import stock
+from safer_tf.benchmark import table
 from safer_tf.benchmark import timing
 from safer_tf.benchmark import updates
 from safer_tf.common import config
@@ -228,7 +229,7 @@ def test_learning_is_compared_and_drawn(tmp_path, monkeypatch):
       (encoder, version, '0')
       for encoder in ('own', 'prior') for version in ('fast', 'plain')
   }
-  figure = tmp_path / 'figures' / learning.FIGURE
+  figure = tmp_path / table.FIGURE
   assert figure.read_bytes().startswith(b'\x89PNG')
 
 
