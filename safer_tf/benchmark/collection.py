@@ -64,11 +64,11 @@ def measure(
   minutes = _PAPER_STEPS / 60 * sum(found.pair_seconds) / sum(
       part.steps for turn in found.results for part in turn
   )
-  note = 'processes already started'
+  note = 'processes already started; the baseline is this times the row above'
   if full:
-    minutes = _whole(root_dir, sizes.full_collection_steps) / 60
-    minutes *= _PAPER_STEPS / sizes.full_collection_steps
-    note = ''
+    took, revision = _whole(root_dir, sizes.full_collection_steps)
+    minutes = took / 60 * _PAPER_STEPS / sizes.full_collection_steps
+    note = f'of revision {revision}; the baseline is this times the row above'
   bare = timing.alone(
       'safer_tf.benchmark.simulation:bare_seconds', envs.ALL[:sizes.rounds],
       sizes.simulation_steps, one_core=True,
@@ -148,9 +148,15 @@ def collect_shard(
   return Collected(int(index.length.sum()), took, timing.peak_memory())
 
 
-def _whole(root_dir: str, num_steps: int) -> float:
-  """Seconds of a whole collection; kept, so that it is done once."""
+def _whole(root_dir: str, num_steps: int) -> tuple[float, str]:
+  """Seconds and revision of a whole collection; kept, so that it is done once.
+
+  One that was interrupted begins again: its time would be that of the rest.
+  """
   run_dir = os.path.join(root_dir, 'whole')
-  collect.collect_data(run_dir, num_steps=num_steps, num_workers=2)
   stage = os.path.join(layout.data_dir(run_dir), layout.STAGE)
-  return files.read_json(stage, 'a finished dataset')['wall_seconds']
+  if not os.path.exists(stage):
+    shutil.rmtree(run_dir, ignore_errors=True)
+  collect.collect_data(run_dir, num_steps=num_steps, num_workers=2)
+  record = files.read_json(stage, 'a finished dataset')
+  return record['wall_seconds'], record['git_revision']

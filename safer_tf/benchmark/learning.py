@@ -11,7 +11,7 @@ import csv
 import io
 import os
 from concurrent import futures
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 from unittest import mock
 
 import envs
@@ -49,7 +49,8 @@ _PRIOR_BINDINGS = {
 }
 # What is compared of a prior, and whether more of it is better.
 _LIKELIHOODS = {
-    'safe_log_prob': True, 'unsafe_share_above_safe_median': False,
+    'safe_log_prob': True, 'unsafe_log_prob': False,
+    'unsafe_share_above_safe_median': False,
 }
 
 
@@ -87,13 +88,17 @@ def measure(
   ]
   _write_curves(results_dir, rows)
   stages = {run: _stage(run_dir, *run) for run in runs}
+  trained = {
+      encoder: {run: _result(run_dir, encoder, *run) for run in runs}
+      for encoder in _ENCODERS
+  }
   return [
       *(
           _compared(
               f'prior, {name} of held-out steps',
               {run: stage['test'][name] for run, stage in stages.items()},
               more_is_better, 'tuples one by one, windows embedded apart',
-              (stage['git_revision'] for stage in stages.values()),
+              _revisions(stages),
           ) for name, more_is_better in _LIKELIHOODS.items()
       ),
       *(
@@ -102,9 +107,15 @@ def measure(
               {run: _mean_success(rows, encoder, *run) for run in runs},
               True, 'stock SacAgent' + (
                   ', three encoders' if encoder == 'own' else ', not compiled'
-              ), (_result(run_dir, encoder, *run)['git_revision']
-                  for run in runs),
-          ) for encoder in _ENCODERS
+              ), _revisions(results),
+          ) for encoder, results in trained.items()
+      ),
+      *(
+          _compared(
+              f'agent, {encoder} encoder, violations in training',
+              {run: result['violations'] for run, result in results.items()},
+              False, 'as above', _revisions(results),
+          ) for encoder, results in trained.items()
       ),
   ]
 
@@ -128,21 +139,21 @@ def within_spread(
 
 def _compared(
     name: str, values: dict[tuple[str, int], float], more_is_better: bool,
-    baseline: str, revisions: Iterable[str],
+    baseline: str, revisions: str,
 ) -> measurement.Measurement:
   fast, plain = (
       [value for (version, _), value in values.items() if version == wanted]
       for wanted in _VERSIONS
   )
   ours, theirs = (
-      ', '.join(f'{value:.3f}' for value in each) for each in (fast, plain)
+      ', '.join(f'{value:.4g}' for value in each) for each in (fast, plain)
   )
   return measurement.Measurement(
       measurement.LEARNING_ROW, name, sum(fast) / len(fast), '',
       f'plain: {baseline}', sum(plain) / len(plain),
       (within_spread(plain, more_is_better),),
       note=f'seeds: {ours}; plain: {theirs}; the target is the worst of the '
-      f'plain seeds; runs of revision {", ".join(sorted(set(revisions)))}',
+      f'plain seeds; runs of revision {revisions}',
   )
 
 
@@ -277,6 +288,12 @@ def _write_curves(
 def _stage(run_dir: str, version: str, seed: int) -> dict[str, Any]:
   path = layout.prior_dir(run_dir, 'seen', f'{version}{seed}')
   return files.read_json(os.path.join(path, layout.STAGE), 'a trained prior')
+
+
+def _revisions(records: Mapping[Any, Mapping[str, Any]]) -> str:
+  return ', '.join(
+      sorted({record['git_revision'] for record in records.values()})
+  )
 
 
 def _result(

@@ -60,6 +60,7 @@ def compare(
       _run(pools, work, warm, name)
     ours, loops, pair_seconds, results = [], [], [], []
     for turn in turns:
+      gains = [_loops_gain(first, two, loop_iterations)]
       alone = sum(
           timing.seconds(
               functools.partial(_run, [pool], work, [part], 'one')
@@ -69,10 +70,9 @@ def compare(
       results.append(_run([two, two], work, turn, 'two'))
       pair_seconds.append(time.perf_counter() - start)
       ours.append(alone / pair_seconds[-1])
-      loops.append(
-          timing.seconds(lambda: _loops(first, loop_iterations))
-          / timing.seconds(lambda: _loops(two, loop_iterations))
-      )
+      # Before and after: the machine's other load changes within a turn.
+      gains.append(_loops_gain(first, two, loop_iterations))
+      loops.append(statistics.mean(gains))
   return Scaling(
       statistics.median(ours), statistics.median(loops), pair_seconds, results
   )
@@ -84,6 +84,13 @@ def _run(pools, work, turn, name) -> list[Any]:
       for pool, arguments in zip(pools, turn)
   ]
   return [future.result() for future in futures]
+
+
+def _loops_gain(one, two, iterations: int) -> float:
+  return (
+      timing.seconds(lambda: _loops(one, iterations))
+      / timing.seconds(lambda: _loops(two, iterations))
+  )
 
 
 def _loops(pool, iterations: int) -> None:

@@ -42,7 +42,7 @@ _OWNER = {
 
 
 class Config(NamedTuple):
-  """What a recorded row must have been run with to count as finished.
+  """What an agent must have been run with to count as finished.
 
   Attributes:
     env_steps: of an agent's training.
@@ -142,7 +142,7 @@ def finished_cells(directory: str, config: Config) -> set[str]:
   found = set()
   for name in ('table1', 'ablations', 'tradeoff'):
     for row in tables.read(directory, name):
-      if _is_of(row, config):
+      if is_of(row, config):
         run = '/'.join(str(row[key]) for key in _AGENT[:-1])
         found |= {
             f'{kind}/{run}/seed{row["seed"]}' for kind in ('agent', 'evaluate')
@@ -159,20 +159,29 @@ def finished_cells(directory: str, config: Config) -> set[str]:
   return found
 
 
-def _is_of(row: tables.Row, config: Config) -> bool:
-  """Whether an agent's row was run with a configuration."""
+def is_of(row: Mapping[str, Any], config: Config) -> bool:
+  """Whether an agent was run with a configuration.
+
+  Args:
+    row: of a table, or its evaluation; None or nan where there is no bound.
+    config: wanted.
+
+  Returns:
+    Whether its lengths and its bound's target are those.
+  """
   target = config.max_unsafe_fraction
   prefix, _, suffix = row['variant'].partition('_')
   if prefix == TRADEOFF_PREFIX:
     target = float(suffix)
-  bounded = not math.isnan(row['max_unsafe_fraction'])
+  given = row['max_unsafe_fraction']
+  bounded = given is not None and not math.isnan(given)
   learned = row['method'] not in style.NO_LEARNING
   return (
       row['eval_episodes'] == config.episodes
       and (not learned or row['env_steps'] == config.env_steps)
       and (not bounded or (
           row['assurance_mode'] == config.assurance_mode
-          and math.isclose(row['max_unsafe_fraction'], target, abs_tol=1e-9)
+          and math.isclose(given, target, abs_tol=1e-9)
       ))
   )
 

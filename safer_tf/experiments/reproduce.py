@@ -9,6 +9,7 @@ from typing import Any, Sequence
 import gin
 
 from safer_tf.common import errors
+from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.evaluation import recorded as recorded_lib
 from safer_tf.evaluation import report
@@ -59,7 +60,8 @@ def reproduce(
     Path of the report.
 
   Raises:
-    UserError: some cells failed; all others were carried out.
+    UserError: some cells failed (all others were carried out), or the
+      directory holds agents of another configuration.
   """
   matrix = matrix_lib.Matrix().narrowed(only, tasks, methods, seeds)
   root_dir = os.path.abspath(root_dir)
@@ -74,6 +76,7 @@ def reproduce(
     )
   if recorded:
     todo = _with_recorded(todo, recorded, root_dir)
+  _check_config(todo)
   todo = cells.without_unneeded(todo)
   log_dir = os.path.join(root_dir, layout.LOGS_DIR)
   outcome = executor_lib.execute(
@@ -89,20 +92,43 @@ def _with_recorded(
     todo: Sequence[cells.Cell], source: str, root_dir: str
 ) -> list[cells.Cell]:
   """The cells, those marked whose results earlier runs recorded."""
-  sizes = _sizes()
   known = recorded_lib.finished_cells(
-      recorded_lib.adopt(source, root_dir), recorded_lib.Config(
-          sizes.agent_steps, sizes.evaluation_episodes,
-          sizes.calibration_steps,
-          _value('train_agent.assurance_mode', 'exact'),
-          _value('train_agent.max_unsafe_fraction', 0.15),
-          _value('compute_assurance.targets', ()),
-      ),
+      recorded_lib.adopt(source, root_dir), _config()
   )
   return [
       dataclasses.replace(cell, recorded=True) if cell.name in known else cell
       for cell in todo
   ]
+
+
+def _check_config(todo: Sequence[cells.Cell]) -> None:
+  """Agents that are finished must be those that are asked for."""
+  wanted = _config()
+  for cell in todo:
+    if cell.binary != 'evaluate' or cell.recorded or not cell.finished:
+      continue
+    found = files.read_json(cell.finished_file, 'the evaluation of an agent')
+    if not recorded_lib.is_of(found, wanted):
+      raise errors.UserError(
+          f'{os.path.dirname(cell.finished_file)} holds an agent of '
+          f'{found["env_steps"]} steps, evaluated for '
+          f'{found["eval_episodes"]} episodes, bound '
+          f'{found["assurance_mode"]} {found["max_unsafe_fraction"]}; asked '
+          f'for are {wanted.env_steps}, {wanted.episodes}, '
+          f'{wanted.assurance_mode} {wanted.max_unsafe_fraction}. Choose '
+          'another --root_dir, or remove that directory.'
+      )
+
+
+def _config() -> recorded_lib.Config:
+  """What the agents' rows must have been run with."""
+  sizes = _sizes()
+  return recorded_lib.Config(
+      sizes.agent_steps, sizes.evaluation_episodes, sizes.calibration_steps,
+      _value('train_agent.assurance_mode', 'exact'),
+      _value('train_agent.max_unsafe_fraction', 0.15),
+      _value('compute_assurance.targets', ()),
+  )
 
 
 def _pool(

@@ -56,7 +56,7 @@ def compact(
   runs, frames = batch.valid.shape
   steps = batch.weight.shape[1]
   frame = tf.reshape(tf.range(runs * frames), [runs, frames])
-  tuples, count = _chosen(tf.reshape(batch.weight > 0, [-1]))
+  tuples, count = chosen(tf.reshape(batch.weight > 0, [-1]))
   # [B, W] in the numbering of all frames.
   window_frames = tf.gather(skill_prior.windows(frame, window), tuples)
   valid = tf.gather(skill_prior.windows(batch.valid, window), tuples)
@@ -64,7 +64,7 @@ def compact(
       tf.reshape(window_frames, [-1, 1]),
       tf.reshape(tf.cast(valid, tf.int32), [-1]), [runs * frames],
   ) > 0
-  kept, _ = _chosen(needed)
+  kept, _ = chosen(needed)
   # Place of each needed frame among the kept ones.
   place = tf.maximum(tf.cumsum(tf.cast(needed, tf.int32)) - 1, 0)
   weight = tf.where(
@@ -80,8 +80,15 @@ def compact(
   )
 
 
-def _chosen(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-  """Indices where a mask [N] is true, filled up with 0, and their count."""
+def chosen(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  """Where a mask is true.
+
+  Args:
+    mask: bool [N].
+
+  Returns:
+    int32 indices, filled up with 0 to a multiple of 32, and their count.
+  """
   index = tf.cast(tf.where(mask)[:, 0], tf.int32)
   count = tf.size(index)
   return tf.pad(index, [[0, -count % _MULTIPLE]]), count

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_agents.policies import greedy_policy
 from tf_agents.policies import policy_saver
 from tf_agents.specs import tensor_spec
+from tf_agents.trajectories import time_step as ts
 
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -41,9 +42,7 @@ def save(agent: sac.LatentSacAgent, directory: str) -> None:
       )
       with files.writing_by_tensorflow(directory):
         saver.save(os.path.join(beside, name))
-    example = tensor_spec.sample_spec_nest(
-        agent.time_step_spec, seed=0, outer_dims=(2,)
-    )
+    example = _example(agent.time_step_spec)
     loaded = load(beside)
     difference = np.abs(
         loaded.action(example, ()).action - greedy.action(example, ()).action
@@ -53,6 +52,20 @@ def save(agent: sac.LatentSacAgent, directory: str) -> None:
           f'The policy saved in {directory} differs from the live one by '
           f'{difference}; check the disk and run the command again.'
       )
+
+
+def _example(time_step_spec: ts.TimeStep) -> ts.TimeStep:
+  """Two time steps on which a policy's actions are numbers."""
+  example = tensor_spec.sample_spec_nest(
+      time_step_spec, seed=0, outer_dims=(2,)
+  )
+  if not example.observation.dtype.is_floating:
+    return example
+  # Of a vector without bounds TF-Agents draws numbers up to 1e38: sums of them
+  # overflow, and two infinities of either sign give nan.
+  return example._replace(observation=tf.random.stateless_normal(
+      example.observation.shape, (0, 0)
+  ))
 
 
 def load(directory: str, name: str = GREEDY):

@@ -105,17 +105,23 @@ def test_separate_windows_compute_the_same(data_dir):
       [('safe_success', 2), ('unsafe', 2)], 16, 6, seed=0,
   )
   batch = pipeline.RunBatch(*map(tf.convert_to_tensor, sampler.batch(0)))
-  ours, separate = (
-      priors._learner(kind)
-      for kind in (priors.learner_lib.Learner, priors.SeparateWindows)
+  ours, *others = (
+      priors._learner(kind) for kind in (
+          priors.learner_lib.Learner, priors.SeparateWindows,
+          priors.SeparateFrames,
+      )
   )
   random = np.random.default_rng(0)
-  for one, other in zip(ours.prior.variables, separate.prior.variables):
+  for one, *same in zip(
+      ours.prior.variables, *(each.prior.variables for each in others)
+  ):
     # A new flow ignores its condition: its weights have to be moved.
     one.assign_add(random.normal(0, 0.05, one.shape))
-    other.assign(one)
-  for one, other in zip(ours.terms(batch), separate.terms(batch)):
-    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    for other in same:
+      other.assign(one)
+  for separate in others:
+    for one, other in zip(ours.terms(batch), separate.terms(batch)):
+      np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_stretched_datasets_hold_the_same_episodes(data_dir, tmp_path):
@@ -135,7 +141,7 @@ def test_stretched_datasets_hold_the_same_episodes(data_dir, tmp_path):
 
 def test_latent_environment_is_measured(tmp_path):
   lines = latent.measure(str(tmp_path), _sizes(), False)
-  assert [line.row for line in lines] == [5, 5, 5]
+  assert [line.row for line in lines] == [5] * 4
   assert all(line.value > 0 and line.floor > 0 for line in lines)
 
 

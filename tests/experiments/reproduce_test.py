@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import gin
@@ -63,6 +64,31 @@ def test_a_failed_cell_is_named_after_the_report_is_made(run, capsys):
 def test_nothing_to_do_is_an_error(run):
   with pytest.raises(errors.UserError, match='Nothing of the matrix'):
     run({}, methods=['safer'])
+
+
+def test_agents_of_another_configuration_are_not_taken_for_finished(
+    monkeypatch, tmp_path
+):
+  gin.clear_config()
+  path = tmp_path / 'evaluation.json'
+  cell = cells.Cell('agent', 'evaluate', (), str(path))
+  monkeypatch.setattr(matrix.Builder, 'build', lambda self, chosen: [cell])
+  monkeypatch.setattr(report, 'make_report', lambda root: f'{root}/report')
+  found = {
+      'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
+      'eval_episodes': 100, 'assurance_mode': 'exact',
+      'max_unsafe_fraction': 0.15,
+  }
+  for changed in (
+      {'env_steps': 400}, {'eval_episodes': 5}, {'max_unsafe_fraction': 0.3},
+      {'assurance_mode': 'paper'},
+  ):
+    path.write_text(json.dumps({**found, **changed}))
+    with pytest.raises(errors.UserError, match='another --root_dir'):
+      reproduce.reproduce(str(tmp_path))
+  for fine in (found, {**found, 'method': 'sac', 'max_unsafe_fraction': None}):
+    path.write_text(json.dumps(fine))
+    assert reproduce.reproduce(str(tmp_path)).endswith('report')
 
 
 def test_recorded_results_are_not_run_again(run, tmp_path):
