@@ -227,7 +227,7 @@ def test_learning_is_compared_and_drawn(tmp_path, monkeypatch):
       learning_seeds=(0,),
   )
   lines = learning.measure(str(tmp_path), sizes, str(tmp_path))
-  assert [line.row for line in lines] == [11] * 4
+  assert [line.row for line in lines] == [11] * 7
   assert all(line.reached is not None for line in lines)
   rows = (tmp_path / learning.CURVES).read_text().splitlines()
   assert rows[0] == 'encoder,version,seed,env_steps,success_rate'

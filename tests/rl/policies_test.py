@@ -43,7 +43,8 @@ def test_a_saved_policy_acts_as_the_live_one(observation, tmp_path):
       np.random.default_rng(1).integers(0, 5, (6, *spec.shape)), spec.dtype
   )
   time_step = ts.restart(seen, batch_size=6)
-  ours = policies.load(directory).action(time_step, ()).action
+  loaded = policies.load(directory)
+  ours = loaded.action(time_step, ()).action
   live = greedy_policy.GreedyPolicy(agent.policy).action(time_step, ()).action
   np.testing.assert_allclose(ours, live, atol=1e-5)
   assert np.ptp(live) > 0.01
