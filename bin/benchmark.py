@@ -2,8 +2,8 @@
 
 Takes at most 25 minutes on two cores that have nothing else to do. Prints a
 table and writes <results_dir>/benchmark.json. With --full, whole cells are run
-and learning is compared, for hours; run again, it reuses what is finished of
-that and writes benchmark_full.json.
+and learning is compared, in over an hour, and benchmark_full.json is written;
+run again, it reuses what is finished of the collection and the learning.
 """
 
 from __future__ import annotations

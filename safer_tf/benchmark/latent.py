@@ -77,8 +77,7 @@ def measure(
           5, f'the same in turn with the simulator, w = {usual}',
           in_place[usual], 'ms', 'with the simulator standing still',
           costs[usual].step, (measurement.Target('value', '<=', 1.0),),
-          costs[usual].floor,
-          'embedding one frame, one call',
+          costs[usual].floor, 'embedding one frame, one call',
           note='what an agent sees: the simulator empties the caches',
       ),
       measurement.Measurement(
