@@ -128,7 +128,10 @@ import os, time
 open({str(tmp_path / "pid")!r}, 'a').write(str(os.getpid()) + ' ')
 if not os.path.exists({str(tmp_path / "again")!r}): time.sleep(60)
 ''')
+  # Whoever starts the tests in the background of a shell has SIGINT ignored.
   runner = subprocess.Popen([sys.executable, '-c', f'''
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from safer_tf.experiments import cells, executor
 class Cell(cells.Cell):
   command = {cell.command!r}
