@@ -46,9 +46,11 @@ def run(
         f'{"" if full else f"; {LEARNING} needs --full"}.'
     )
   sizes = sizes_lib.Sizes()
+  here = layout.results_dir(root_dir)
   if only:
-    results_dir = layout.results_dir(root_dir)
-  measurements = []
+    results_dir = here
+  origin = table.origin()
+  measurements: list[measurement.Measurement] = []
   for name in available:
     if only and name not in only:
       continue
@@ -59,8 +61,10 @@ def run(
         root_dir, sizes, results_dir if name == LEARNING else full
     )
     print(f'  took {time.monotonic() - start:.0f} s', flush=True)
-  measurements.sort(key=lambda line: line.row)
+    measurements.sort(key=lambda line: line.row)
+    # What was measured outlives an end before the last part.
+    table.write(table.default_path(here, full), measurements, origin)
   path = table.default_path(results_dir, full)
-  table.write(path, measurements)
+  table.write(path, measurements, origin)
   print(f'\n{table.text(measurements)}\n\n{os.path.abspath(path)}')
   return measurements

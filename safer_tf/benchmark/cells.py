@@ -96,7 +96,7 @@ def _whole_cell(
       'as many stock updates from pixels, alone', stock * whole / 60,
       (measurement.Target('value', '<=', most_minutes),),
       whole * (bare + update) / 60,
-      f'{simulation.BARE}, and the floor of an update', scaled=not full,
+      f'{simulation.BARE}, then the floor of an update', scaled=not full,
       note=f'evaluation {evaluated / 60:.1f} of it; untrained prior',
   )
 

@@ -66,9 +66,18 @@ def measure(
   )
   note = 'processes already started; the baseline is this times the row above'
   if full:
-    took, revision = _whole(root_dir, sizes.full_collection_steps)
-    minutes = took / 60 * _PAPER_STEPS / sizes.full_collection_steps
-    note = f'of revision {revision}; the baseline is this times the row above'
+    record = files.read_json(
+        os.path.join(whole(root_dir, sizes), layout.STAGE),
+        'a finished dataset'
+    )
+    minutes = (
+        record['wall_seconds'] / 60 * _PAPER_STEPS
+        / sizes.full_collection_steps
+    )
+    note = (
+        f'of revision {record["git_revision"]}; the baseline is this times '
+        'the row above'
+    )
   bare = timing.alone(
       'safer_tf.benchmark.simulation:bare_seconds', envs.ALL[:sizes.rounds],
       sizes.simulation_steps, one_core=True,
@@ -148,15 +157,23 @@ def collect_shard(
   return Collected(int(index.length.sum()), took, timing.peak_memory())
 
 
-def _whole(root_dir: str, num_steps: int) -> tuple[float, str]:
-  """Seconds and revision of a whole collection; kept, so that it is done once.
+def whole(root_dir: str, sizes: sizes_lib.Sizes) -> str:
+  """Collects the paper's dataset; it is kept, so that it is done once.
 
   One that was interrupted begins again: its time would be that of the rest.
+
+  Args:
+    root_dir: run directory of the benchmark.
+    sizes: how much is collected.
+
+  Returns:
+    Its data directory.
   """
   run_dir = os.path.join(root_dir, 'whole')
-  stage = os.path.join(layout.data_dir(run_dir), layout.STAGE)
-  if not os.path.exists(stage):
+  data_dir = layout.data_dir(run_dir)
+  if not os.path.exists(os.path.join(data_dir, layout.STAGE)):
     shutil.rmtree(run_dir, ignore_errors=True)
-  collect.collect_data(run_dir, num_steps=num_steps, num_workers=2)
-  record = files.read_json(stage, 'a finished dataset')
-  return record['wall_seconds'], record['git_revision']
+  collect.collect_data(
+      run_dir, num_steps=sizes.full_collection_steps, num_workers=2
+  )
+  return data_dir

@@ -70,8 +70,8 @@ class Measurement:
 
   @property
   def ratio(self) -> Optional[float]:
-    """Ours over the baseline's; None if there is none, or it is zero."""
-    if not self.baseline_value:
+    """Ours over the baseline's; None if there is none, or it means nothing."""
+    if not self.baseline_value or self.baseline_value < 0:
       return None
     return self.value / self.baseline_value
 

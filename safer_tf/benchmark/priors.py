@@ -11,6 +11,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
+from safer_tf.benchmark import collection
 from safer_tf.benchmark import measurement
 from safer_tf.benchmark import sizes as sizes_lib
 from safer_tf.benchmark import timing
@@ -106,18 +107,20 @@ def measure(
   Args:
     root_dir: run directory of the benchmark; a dataset is collected there.
     sizes: how much of each measure is run.
-    full: no difference here.
+    full: reads the paper's dataset instead of a small one many times over.
 
   Returns:
     The measurements.
   """
-  del full
   collect.collect_data(root_dir, num_steps=sizes.data_steps, num_workers=2)
   data_dir = layout.data_dir(root_dir)
-  small, large = (
-      stretched(data_dir, os.path.join(root_dir, f'stretched{steps}'), steps)
-      for steps in sizes.stored_steps
-  )
+  few_steps, many_steps = sizes.stored_steps
+  small = stretched(data_dir, root_dir, few_steps)
+  if full:
+    many_steps = sizes.full_collection_steps
+    large = collection.whole(root_dir, sizes)
+  else:
+    large = stretched(data_dir, root_dir, many_steps)
   here = 'safer_tf.benchmark.priors'
   threads = timing.cores()
   trained = timing.alone(
@@ -153,17 +156,18 @@ def measure(
           copied, "copying a batch's frames once",
       ),
       measurement.Measurement(
-          4, f'memory at {sizes.stored_steps[1]:,} steps', memory, 'GB',
-          'raw frames of 48x48x3 bytes', sizes.stored_steps[1] * 6912 / 1e9,
+          4, f'memory at {many_steps:,} steps', memory, 'GB',
+          'raw frames of 48x48x3 bytes', many_steps * 6912 / 1e9,
           (measurement.Target('value', '<=', 4),),
           timing.alone('safer_tf.benchmark.priors:timing.peak_memory'),
           'a process that has imported the same',
-          note='peak of a process that reads batches; the index is real, its '
-          'episodes repeat',
+          note='peak of a process that reads batches' + (
+              '' if full else '; the index is real, its episodes repeat'
+          ),
       ),
       measurement.Measurement(
-          10, f'training step at {sizes.stored_steps[1]:,} stored steps',
-          1e3 * many, 'ms', f'at {sizes.stored_steps[0]:,}', 1e3 * few,
+          10, f'training step at {many_steps:,} stored steps',
+          1e3 * many, 'ms', f'at {few_steps:,}', 1e3 * few,
           (measurement.Target('ratio', '<=', 1.1),), 1e3 * few,
           measurement.FLAT,
       ),
@@ -175,7 +179,7 @@ def stretched(data_dir: str, root_dir: str, num_steps: int) -> str:
 
   Args:
     data_dir: dataset to take the shards from.
-    root_dir: run directory of the new dataset.
+    root_dir: run directory of the benchmark; the new one stands below it.
     num_steps: wanted.
 
   Returns:
@@ -183,7 +187,7 @@ def stretched(data_dir: str, root_dir: str, num_steps: int) -> str:
   """
   spec, _ = dataset.read_spec(data_dir)
   index = dataset.read_index(data_dir)
-  target = layout.data_dir(root_dir)
+  target = layout.data_dir(os.path.join(root_dir, f'stretched{num_steps}'))
   episodes = round(num_steps / index.length.mean())
   if episodes <= len(index):
     # Evenly spaced: all tasks keep their share.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from typing import Any, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from safer_tf.benchmark import measurement
 from safer_tf.common import files
@@ -18,22 +18,28 @@ FIGURE = 'figures/benchmark_learning.png'  # Of a full benchmark.
 _REACHED = {True: 'yes', False: 'NO', None: 'not known'}
 
 
+def origin() -> dict[str, str]:
+  """What is noted with every measurement that begins now."""
+  return {
+      'machine': provenance.machine(),
+      'git_revision': provenance.git_revision(),
+  }
+
+
 def write(
-    path: str, measurements: Sequence[measurement.Measurement]
+    path: str, measurements: Sequence[measurement.Measurement],
+    origin: Mapping[str, str],
 ) -> list[dict[str, Any]]:
   """Writes `benchmark.json`, and beside it `benchmark.md` for people.
 
   Args:
     path: of the first file.
     measurements: its rows.
+    origin: of them, as `origin` gives it.
 
   Returns:
     What was written.
   """
-  origin = {
-      'machine': provenance.machine(),
-      'git_revision': provenance.git_revision(),
-  }
   rows = [line.to_json(**origin) for line in measurements]
   files.write_json(path, rows)
   files.write_text(

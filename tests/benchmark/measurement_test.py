@@ -7,8 +7,11 @@ import dataclasses
 import pytest
 
 from safer_tf.benchmark import benchmark
+from safer_tf.benchmark import collection
 from safer_tf.benchmark import measurement
+from safer_tf.benchmark import simulation
 from safer_tf.benchmark import table
+from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import files
 
@@ -36,6 +39,7 @@ _SHORTER = measurement.Measurement(
     (_LINE, {'baseline_value': 14.5}, False),
     (_LINE, {'baseline_value': None}, None),
     (_LINE, {'baseline_value': 0.0}, None),
+    (_LINE, {'baseline_value': -10.0}, None),
     (_LINE, {'baseline_value': None, 'value': 1.0}, False),
     (_SHORTER, {}, True),
     (_SHORTER, {'value': 40.0}, True),
@@ -47,7 +51,7 @@ def test_reached_follows_the_numbers(line, changes, reached):
 
 def test_file_has_the_fields_that_others_read(tmp_path):
   path = str(tmp_path / 'results' / 'benchmark.json')
-  table.write(path, [_LINE, _SHORTER])
+  table.write(path, [_LINE, _SHORTER], table.origin())
   rows = files.read_json(path, 'what was just written')
   assert [row['row'] for row in rows] == [1, 6]
   for row in rows:
@@ -62,7 +66,7 @@ def test_report_holds_every_line_and_the_figure_of_a_full_benchmark(tmp_path):
   path = tmp_path / 'benchmark.json'
   learning = dataclasses.replace(_SHORTER, row=measurement.LEARNING_ROW)
   for lines, drawn in (([_LINE, _SHORTER], False), ([_LINE, learning], True)):
-    table.write(str(path), lines)
+    table.write(str(path), lines, table.origin())
     page = path.with_suffix('.md').read_text()
     rows = [row for row in page.splitlines() if row.startswith('| ')]
     assert len(rows) == 2 + len(lines)
@@ -92,3 +96,21 @@ def test_unknown_part_is_refused():
     benchmark.run('unused', 'unused', only=['simulatoin'])
   with pytest.raises(errors.UserError, match='--full'):
     benchmark.run('unused', 'unused', only=['learning'])
+
+
+def test_what_was_measured_outlives_a_later_failure(tmp_path, monkeypatch):
+  root, results = tmp_path / 'run', tmp_path / 'results'
+
+  def fails(*_):
+    raise errors.UserError('no room')
+
+  config.parse(['experiments/benchmark.gin'], [])
+  monkeypatch.setattr(simulation, 'measure', lambda *_: [_LINE])
+  monkeypatch.setattr(collection, 'measure', fails)
+  with pytest.raises(errors.UserError, match='no room'):
+    benchmark.run(str(root), str(results))
+  kept = files.read_json(
+      str(root / 'results' / 'benchmark.json'), 'what was measured'
+  )
+  assert [row['name'] for row in kept] == ['simulation']
+  assert not results.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 
 import gin
 import numpy as np
@@ -95,6 +96,26 @@ def test_a_collected_shard_is_counted_and_removed(tmp_path, monkeypatch):
   assert not list(tmp_path.iterdir())
 
 
+def test_a_whole_collection_is_kept_and_an_interrupted_one_begins_again(
+    tmp_path,
+):
+  sizes = _sizes(full_collection_steps=60)
+  with gin.unlock_config():
+    gin.bind_parameter('collect_data.tasks', ('extract_00',))
+  data_dir = collection.whole(str(tmp_path), sizes)
+  shards = sorted(pathlib.Path(data_dir).glob('*.tfrecord*'))
+  assert shards
+  written = [shard.stat().st_mtime_ns for shard in shards]
+  assert collection.whole(str(tmp_path), sizes) == data_dir
+  assert [shard.stat().st_mtime_ns for shard in shards] == written
+  (pathlib.Path(data_dir) / layout.STAGE).unlink()
+  collection.whole(str(tmp_path), sizes)
+  assert all(
+      shard.stat().st_mtime_ns != before
+      for shard, before in zip(shards, written)
+  )
+
+
 def test_separate_windows_compute_the_same(data_dir):
   config.parse(['methods/safer.gin'], [
       'train_prior.safe_runs = 2', 'train_prior.unsafe_runs = 2',
@@ -127,7 +148,7 @@ def test_separate_windows_compute_the_same(data_dir):
 def test_stretched_datasets_hold_the_same_episodes(data_dir, tmp_path):
   index = dataset.read_index(data_dir)
   for steps in (100, 3_000):
-    target = priors.stretched(data_dir, str(tmp_path / str(steps)), steps)
+    target = priors.stretched(data_dir, str(tmp_path), steps)
     store = store_lib.EpisodeStore(target)
     assert store.step_offset[-1] == pytest.approx(steps, rel=0.2)
     number = len(store) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 
 from safer_tf.benchmark import scaling
@@ -24,6 +25,12 @@ def fail(message):
 def work(number, name):
   scaling.spin(200_000)
   return number, name
+
+
+def test_peak_memory_is_of_this_process_alone():
+  held = np.ones(100_000_000)  # 0.8 GB.
+  assert timing.peak_memory() > held.nbytes / 1e9
+  assert timing.alone(f'{_HERE}:timing.peak_memory') < held.nbytes / 1e9
 
 
 def test_functions_take_turns():
