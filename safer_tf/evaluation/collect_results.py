@@ -131,6 +131,14 @@ def _add_prior(directory: str, rows: dict[str, list[tables.Row]]) -> None:
       'protocol': protocol, 'method': prior, 'prior': prior,
       'git_revision': stage['git_revision'], 'seed': stage['seed'],
   }
+  if prior.startswith(recorded.SWEEP_PREFIX):
+    path = os.path.join(directory, layout.HISTORY)
+    if os.path.exists(path):
+      rows['prior_sweep'].append({
+          **stage, **stage['settings']['train_prior'], **common,
+          **_validation(path, stage['exported_step']),
+      })
+    return
   path = os.path.join(directory, layout.LIKELIHOODS)
   if os.path.exists(path):
     with np.load(path) as arrays:
@@ -151,6 +159,18 @@ def _add_prior(directory: str, rows: dict[str, list[tables.Row]]) -> None:
             'git_revision': assurance['provenance']['git_revision'],
         } for row in assurance['table']
     ]
+
+
+def _validation(path: str, step: int) -> tables.Row:
+  """What a history says of validation at a step."""
+  with open(path, encoding='utf-8', newline='') as file:
+    found = next(
+        row for row in csv.DictReader(file) if int(row['step']) == step
+    )
+  return {
+      'split': 'validation', **{k: float(v) for k, v in found.items()},
+      **{name: int(found[name]) for name in ('n_safe', 'n_unsafe')},
+  }
 
 
 def likelihood_row(

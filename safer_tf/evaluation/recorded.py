@@ -25,6 +25,9 @@ PROVENANCE = 'provenance.json'
 # the name is the target.
 TRADEOFF_PREFIX = 'tradeoff'
 
+# Priors of this prefix belong to the sweep over the prior's own settings.
+SWEEP_PREFIX = 'sweep_'
+
 _AGENT = ('protocol', 'task', 'method', 'variant', 'seed')
 # What a row belongs to. Rows of one owner are replaced together.
 _OWNER = {
@@ -36,13 +39,14 @@ _OWNER = {
     'likelihood': ('protocol', 'method'),
     'histograms': ('protocol', 'method'),
     'assurance': ('protocol', 'prior'),
+    'prior_sweep': ('protocol', 'prior'),
     REPLAYS: ('protocol', 'task', 'method'),
     PROVENANCE: ('stage',),
 }
 
 
 class Config(NamedTuple):
-  """What an agent must have been run with to count as finished.
+  """What agents and priors must have been run with to count as finished.
 
   Attributes:
     env_steps: of an agent's training.
@@ -51,6 +55,7 @@ class Config(NamedTuple):
     assurance_mode: of the latent bound.
     max_unsafe_fraction: its target, except in the sweep.
     targets: that calibration covers.
+    sweep_steps: of each prior of the sweep.
   """
 
   env_steps: int
@@ -59,6 +64,7 @@ class Config(NamedTuple):
   assurance_mode: str
   max_unsafe_fraction: float
   targets: Sequence[float]
+  sweep_steps: int
 
 
 def adopt(source: str, root_dir: str) -> str:
@@ -156,7 +162,11 @@ def finished_cells(directory: str, config: Config) -> set[str]:
     }
     if covered.issuperset(config.targets):
       found.add(f'calibrate/{protocol}/{prior}/{task}')
-  return found
+  return found | {
+      f'prior/{row["protocol"]}/{row["prior"]}'
+      for row in tables.read(directory, 'prior_sweep')
+      if row['num_steps'] == config.sweep_steps
+  }
 
 
 def is_of(row: Mapping[str, Any], config: Config) -> bool:

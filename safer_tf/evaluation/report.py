@@ -51,6 +51,7 @@ def make_report(root_dir: str, films: bool = True) -> str:
   body += _films(results, root_dir) if films else []
   body += _figures(results, root_dir)
   body += _assurance(results)
+  body += _sweep(results)
   body += _data(results)
   body += _provenance(results)
   path = os.path.join(root_dir, layout.REPORT)
@@ -257,6 +258,35 @@ def _assurance(results: _Results) -> Iterator[str]:
        'episodes'), body,
   )
   yield page.paragraph('A bound of 0 admits no action.', 'note')
+
+
+def _sweep(results: _Results) -> Iterator[str]:
+  """What other settings of the prior would have given."""
+  rows = results.table('prior_sweep')
+  if not rows:
+    return
+  yield page.heading('Settings of the prior', 'sweep')
+  yield page.paragraph(
+      'SAFER priors of a shorter training that differ in one setting, on the '
+      'validation split. <i>Unsafe above</i> is the share of unsafe actions '
+      'likelier than the median safe one; <i>latent AUC</i> how well |z|, '
+      'which the bound is on, tells safe actions from unsafe ones.'
+  )
+  yield page.table(
+      ('prior', 'lambda', 'optimizer', 'rate', 'steps',
+       'log-likelihood, safe', 'unsafe', 'unsafe above', 'AUC', 'latent AUC',
+       'KL'), [
+          (
+              row['prior'].removeprefix(recorded.SWEEP_PREFIX),
+              _number(row['unsafe_weight']), row['optimizer'],
+              _number(row['learning_rate']), f'{row["num_steps"]:,}',
+              _number(row['safe_log_prob']), _number(row['unsafe_log_prob']),
+              _share(row['unsafe_share_above_safe_median']),
+              _number(row['auc']), _number(row['latent_auc']),
+              _number(row['safe_kl']),
+          ) for row in rows
+      ],
+  )
 
 
 def _data(results: _Results) -> Iterator[str]:

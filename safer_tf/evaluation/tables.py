@@ -47,6 +47,13 @@ COLUMNS = {
         'safe_actions_in_bound', 'n_episodes', 'git_revision', 'seed',
         'protocol', 'prior',
     ),
+    'prior_sweep': (
+        'protocol', 'prior', 'num_steps', 'unsafe_weight', 'optimizer',
+        'learning_rate', 'split', 'exported_step', 'safe_log_prob',
+        'unsafe_log_prob', 'unsafe_share_above_safe_median', 'auc',
+        'latent_auc', 'safe_kl', 'n_safe', 'n_unsafe', 'wall_seconds',
+        'git_revision', 'seed',
+    ),
     # What the figures need beyond the tables.
     'curves': (
         'protocol', 'task', 'method', 'variant', 'seed', 'env_steps',
@@ -61,6 +68,7 @@ COLUMNS = {
 _TEXT = frozenset((
     'protocol', 'task', 'method', 'variant', 'encoder', 'assurance_mode',
     'git_revision', 'mode', 'prior', 'action_source', 'split', 'quantity',
+    'optimizer',
 ))
 
 

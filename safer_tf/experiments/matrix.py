@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Iterable, Iterator, NamedTuple, Sequence
+from typing import Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import gin
 
@@ -19,7 +19,7 @@ from safer_tf.experiments import methods as methods_lib
 
 PARTS = (
     'table1', 'held_out', 'calibration', 'ablations', 'tradeoff',
-    'own_encoder',
+    'own_encoder', 'prior_sweep',
 )
 
 
@@ -59,6 +59,9 @@ class Matrix:
     tradeoff_targets: tolerated unsafe shares of the sweep, beside Table 1's.
     own_encoder_tasks: tasks of the subset with own image encoders.
     own_encoder_methods: methods of that subset.
+    prior_sweep: SAFER priors that are compared on held-out offline data alone:
+      gin bindings by name.
+    prior_sweep_steps: gradient steps of each.
   """
 
   parts: Sequence[str] = PARTS
@@ -73,6 +76,10 @@ class Matrix:
   tradeoff_targets: Sequence[float] = (0.02, 0.05, 0.15, 0.30, 0.45)
   own_encoder_tasks: Sequence[int | str] = (1, 2)
   own_encoder_methods: Sequence[str] = ('sac', 'parrot', 'safer')
+  prior_sweep: Mapping[str, Sequence[str]] = dataclasses.field(
+      default_factory=dict
+  )
+  prior_sweep_steps: int = 4000
 
   def __post_init__(self):
     _check_known('Matrix.parts', self.parts, PARTS)
@@ -141,6 +148,7 @@ class Builder:
     self._gin_files = tuple(gin_files)
     self._bindings = tuple(bindings)
     self._data_parts = 1
+    self._prior_steps = sizes.prior_steps
     self._costs = {
         name: _START_SECONDS + count * seconds for name, count, seconds in zip(
             ('data', 'prior', 'agent', 'evaluate', 'calibrate'), sizes,
@@ -224,6 +232,17 @@ class Builder:
               ('encoders/own.gin',),
           )
 
+  def _prior_sweep(self, matrix: Matrix) -> Iterator[cells.Cell]:
+    if 'safer' not in matrix.methods:
+      return
+    for name, bindings in matrix.prior_sweep.items():
+      yield self._prior(
+          'seen', recorded.SWEEP_PREFIX + name, 'safer', (
+              f"train_prior.prior = '{recorded.SWEEP_PREFIX}{name}'",
+              f'train_prior.num_steps = {matrix.prior_sweep_steps}', *bindings,
+          ), matrix.prior_sweep_steps / self._prior_steps,
+      )
+
   def _runs(
       self, protocol: str, task: str, method: str, seed: int,
       variant: str = tables.USUAL, bindings: Sequence[str] = (),
@@ -281,9 +300,11 @@ class Builder:
       kind, _, rest = name.partition('/')
       if kind in ('prior', 'assurance'):
         protocol, prior = rest.split('/')
-        found += [*self._data(), self._prior(protocol, prior)]
+        found += [*self._data(), self._prior(protocol, prior, prior)]
         if kind == 'assurance':
           found.append(self._assurance(protocol, prior))
+      if kind == 'data':
+        found += self._data()
     return found
 
   def _data(self) -> list[cells.Cell]:
@@ -310,14 +331,19 @@ class Builder:
       return [*parts, dataclasses.replace(whole, cost=_START_SECONDS)]
     return [dataclasses.replace(whole, whole_machine=True)]
 
-  def _prior(self, protocol: str, prior: str) -> cells.Cell:
-    return self._cell(
+  def _prior(
+      self, protocol: str, prior: str, method: str,
+      bindings: Sequence[str] = (), length: float = 1.0,
+  ) -> cells.Cell:
+    """A prior's training; `length` is its share of the usual steps."""
+    cell = self._cell(
         f'prior/{protocol}/{prior}', 'train_prior', 'prior', self._seed,
         os.path.join(
             layout.prior_dir(self._root_dir, protocol, prior), layout.STAGE
-        ), ('data',), (f"train_prior.protocol = '{protocol}'",),
-        (f'methods/{prior}.gin',),
+        ), ('data',), (f"train_prior.protocol = '{protocol}'", *bindings),
+        (f'methods/{method}.gin',),
     )
+    return dataclasses.replace(cell, cost=cell.cost * length)
 
   def _assurance(self, protocol: str, prior: str) -> cells.Cell:
     return self._cell(

@@ -128,6 +128,7 @@ def _config() -> recorded_lib.Config:
       _value('train_agent.assurance_mode', 'exact'),
       _value('train_agent.max_unsafe_fraction', 0.15),
       _value('compute_assurance.targets', ()),
+      matrix_lib.Matrix().prior_sweep_steps,
   )
 
 

@@ -14,7 +14,7 @@ from safer_tf.evaluation import tables
 _TASK = envs.EVALUATION[0]
 
 
-_CONFIG = recorded.Config(50_000, 100, 5000, 'exact', 0.0, (0.0, 0.15))
+_CONFIG = recorded.Config(50_000, 100, 5000, 'exact', 0.0, (0.0, 0.15), 40)
 
 
 def _row(method='safer', seed=0, **other):
@@ -147,3 +147,13 @@ def test_calibration_counts_if_every_target_is_there(tmp_path, change, counts):
   assert recorded.finished_cells(str(tmp_path), _CONFIG) == (
       {f'calibrate/seen/safer/{_TASK}'} if counts else set()
   )
+
+
+def test_a_prior_of_the_sweep_counts_if_trained_as_long(tmp_path):
+  row = {'protocol': 'seen', 'prior': 'sweep_a', 'num_steps': 40, 'seed': 0}
+  tables.write(str(tmp_path), 'prior_sweep', [
+      row, {**row, 'prior': 'sweep_b', 'num_steps': 39}
+  ])
+  assert recorded.finished_cells(str(tmp_path), _CONFIG) == {
+      'prior/seen/sweep_a'
+  }

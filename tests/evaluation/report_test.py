@@ -79,6 +79,26 @@ def _prior(root, rng):
   )
 
 
+def _swept_prior(root):
+  directory = layout.prior_dir(root, 'seen', 'sweep_lambda_1')
+  settings = {
+      'num_steps': 40, 'unsafe_weight': 1.0, 'optimizer': 'sgd',
+      'learning_rate': 0.25, 'seed': 0,
+  }
+  files.write_json(os.path.join(directory, layout.STAGE), {
+      **_STAGE, 'exported_step': 20, 'settings': {'train_prior': settings},
+  })
+  columns = (
+      'safe_log_prob', 'unsafe_log_prob', 'unsafe_share_above_safe_median',
+      'auc', 'latent_auc', 'safe_kl',
+  )
+  files.write_text(os.path.join(directory, layout.HISTORY), '\n'.join([
+      ','.join(('step', *columns, 'n_safe', 'n_unsafe')),
+      '20,-2.5,-8.25,0.0625,0.9375,0.875,1.5,30,10',
+      '40,-9,-9,0.9,0.1,0.1,9,30,10',
+  ]) + '\n')
+
+
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
   root_dir = str(tmp_path_factory.mktemp('run'))
@@ -91,6 +111,7 @@ def root(tmp_path_factory):
     _agent(root_dir, 'safer', 0, variant=f'tradeoff_{target}', bound=bound)
   _agent(root_dir, 'parrot', 0, variant='tradeoff_0.3', bound=2.5)
   _prior(root_dir, np.random.default_rng(0))
+  _swept_prior(root_dir)
   report.make_report(root_dir, films=False)
   return root_dir
 
@@ -142,6 +163,18 @@ def test_likelihoods_by_hand(root):
       assert sum(shares) == pytest.approx(1.0, abs=1e-4)
 
 
+def test_a_swept_prior_is_told_by_its_validation_at_the_exported_step(root):
+  row, = _table(root, 'prior_sweep')
+  assert (row['prior'], row['optimizer']) == ('sweep_lambda_1', 'sgd')
+  assert (row['num_steps'], row['exported_step']) == (40, 20)
+  assert (row['unsafe_weight'], row['learning_rate']) == (1, 0.25)
+  assert (row['split'], row['n_safe'], row['n_unsafe']) == (
+      'validation', 30, 10
+  )
+  assert row['unsafe_share_above_safe_median'] == 0.0625
+  assert (row['safe_log_prob'], row['latent_auc']) == (-2.5, 0.875)
+
+
 def test_the_page_stands_alone_and_shows_what_there_is(root):
   with open(os.path.join(root, layout.REPORT), encoding='utf-8') as file:
     page = file.read()
@@ -151,6 +184,7 @@ def test_the_page_stands_alone_and_shows_what_there_is(root):
       'SAC', 'SAFER, no safety variable', '25.0 ± 0.0%', '240 ± 0',
       '6 of 40 (30.0%)', '21.0 / 610', 'a machine', 'Figure 5', 'Figure 6',
       'Calibration of the bound (Figure 4): not part of this run',
+      'lambda_1', '6.2%',
   ):
     assert text in page, text
 
@@ -260,5 +294,5 @@ def test_each_row_carries_revision_and_seed(root):
   stages = files.read_json(
       os.path.join(results_dir, recorded.PROVENANCE), 'provenance'
   )
-  assert len(stages) == 10
+  assert len(stages) == 11
   assert {s['wall_seconds'] for s in stages if 'agents' in s['stage']} == {9.0}

@@ -102,6 +102,27 @@ def test_methods_without_learning_are_only_evaluated():
   assert names and all(name.startswith('evaluate/') for name in names)
 
 
+def test_a_sweep_trains_short_priors_from_the_data_alone():
+  found = _build(
+      parts=('prior_sweep',), prior_sweep={'a': (), 'b': ('x.y = 1',)},
+      prior_sweep_steps=5,
+  )
+  assert [cell.name for cell in found] == [
+      'data', 'prior/seen/sweep_a', 'prior/seen/sweep_b'
+  ]
+  cell = found[-1]
+  assert cell.needs == ('data',)
+  assert cell.arguments[-4:] == (
+      "--gin_bindings=train_prior.protocol = 'seen'",
+      "--gin_bindings=train_prior.prior = 'sweep_b'",
+      '--gin_bindings=train_prior.num_steps = 5', '--gin_bindings=x.y = 1',
+  )
+  assert '--gin_file=methods/safer.gin' in cell.arguments
+  assert cell.finished_file.endswith('priors/seen/sweep_b/stage.json')
+  usual = next(c for c in _build() if c.name == 'prior/seen/safer')
+  assert cell.cost == usual.cost / 2
+
+
 def test_flags_narrow_the_matrix():
   everything = matrix.Matrix()
   part = everything.narrowed(['table1'], ['2'], ['safer'], ['4'])
