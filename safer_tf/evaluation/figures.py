@@ -13,6 +13,7 @@ from matplotlib import figure as figure_lib
 from safer_tf.common import files
 from safer_tf.evaluation import statistics
 from safer_tf.evaluation import style
+from safer_tf.evaluation import tables
 from safer_tf.evaluation.tables import Row
 
 _DOTS_PER_INCH = 150
@@ -129,7 +130,7 @@ def curves(
   """Learning curves, a panel a task: mean over seeds and their range.
 
   Args:
-    rows: rows of `curves`, one variant a method.
+    rows: rows of `curves`; variants but the usual one are dashed.
     column: column to draw.
     ylabel: what it is.
     scale: factor on its values.
@@ -138,19 +139,19 @@ def curves(
     The figure.
   """
   tasks = sorted({row['task'] for row in rows}, key=style.task_order)
-  methods = sorted({row['method'] for row in rows}, key=style.order)
+  kinds = _by_kind(rows)
   figure, axes = _grid(len(tasks), width=3.4, height=2.6)
   for panel, task in zip(axes, tasks):
-    for method in methods:
+    for (method, variant), ours in kinds.items():
       steps, seeds = _by_seed(
-          [r for r in rows if r['task'] == task and r['method'] == method],
-          column, scale,
+          [row for row in ours if row['task'] == task], column, scale
       )
       if not len(steps):
         continue
       _band(
-          panel, steps, seeds, style.colour(method), style.label(method),
-          front=method == 'safer',
+          panel, steps, seeds, style.colour(method),
+          tables.label(method, variant), front=method == 'safer',
+          line='-' if variant == tables.USUAL else '--',
       )
     panel.set_title(style.task_label(task))
     panel.set_xlabel('environment steps')
@@ -220,18 +221,14 @@ def method_bars(rows: Sequence[Row]) -> figure_lib.Figure:
 @matplotlib.rc_context(_STYLE)
 def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
   """Interquartile means over tasks, with stratified bootstrap intervals."""
-  methods = sorted(
-      {row['method'] for row in rows}, key=style.order, reverse=True
-  )
-  figure, axes = _grid(2, width=3.6, height=0.9 + 0.32 * len(methods))
+  kinds = _by_kind(rows)
+  figure, axes = _grid(2, width=3.9, height=0.9 + 0.32 * len(kinds))
   for panel, (column, scale, name) in zip(axes, (
       ('eval_success_rate', 100, 'success (%)'),
       ('violations', 1, 'violations in training'),
   )):
-    for y, method in enumerate(methods):
-      scores = _scores(
-          [row for row in rows if row['method'] == method], column, scale
-      )
+    for y, ((method, variant), ours) in enumerate(kinds.items()):
+      scores = _scores(ours, column, scale)
       if not scores:
         continue
       colour = style.colour(method)
@@ -241,9 +238,13 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
             alpha=0.35,
         )
       panel.plot(
-          [statistics.interquartile_mean(scores)], [y], 'o', color=colour
+          [statistics.interquartile_mean(scores)], [y], 'o', color=colour,
+          mfc=colour if variant == tables.USUAL else 'white', clip_on=False,
       )
-    panel.set_yticks(range(len(methods)), [style.label(m) for m in methods])
+    panel.set_yticks(
+        range(len(kinds)), [tables.label(*kind) for kind in kinds]
+    )
+    panel.invert_yaxis()
     panel.set_xlabel(f'interquartile mean {name}')
     panel.set_xlim(left=0)
   axes[1].set_yticklabels([])
@@ -300,11 +301,11 @@ def _grid(
 
 def _band(
     panel: axes_lib.Axes, steps: np.ndarray, seeds: np.ndarray, colour: str,
-    name: str, front: bool,
+    name: str, front: bool, line: str = '-',
 ) -> None:
   """The mean over seeds, [seeds, T], as a line, and their range as a band."""
   panel.plot(
-      steps, seeds.mean(axis=0), color=colour, label=name,
+      steps, seeds.mean(axis=0), line, color=colour, label=name,
       zorder=3 if front else 2,
   )
   if len(seeds) > 1:
@@ -336,6 +337,16 @@ def _bars(
   panel.grid(False, axis='y')
   panel.margins(x=0.16)
   panel.set_xlim(left=0)
+
+
+def _by_kind(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+  """Rows by method and variant, in the order of tables."""
+  found: dict[tuple[str, str], list[Row]] = {}
+  for row in rows:
+    found.setdefault((row['method'], row['variant']), []).append(row)
+  return dict(sorted(
+      found.items(), key=lambda item: (style.order(item[0][0]), item[0][1])
+  ))
 
 
 def _by_seed(

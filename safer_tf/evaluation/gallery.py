@@ -53,7 +53,7 @@ def _agents(table: Table) -> Iterator[Entry]:
   protocols = sorted({row['protocol'] for row in runs}, reverse=True)
   for protocol in protocols:
     rows = [
-        row for row in tables.quoted_rows(runs)
+        row for row in tables.with_prior_encoder(runs)
         if row['protocol'] == protocol and row['method'] in style.METHODS
     ]
     suffix = '' if protocol == 'seen' else f'_{protocol}'
@@ -66,7 +66,8 @@ def _agents(table: Table) -> Iterator[Entry]:
     if len({row['task'] for row in compared}) > 1:
       yield Entry(
           f'aggregate{suffix}', f'Over all tasks{note}',
-          'Dots are interquartile means over tasks and seeds, bars their 95% '
+          'Dots are interquartile means over tasks and seeds (hollow: a '
+          "method's other variant), bars their 95% "
           'stratified bootstrap intervals (none where a task has one seed): '
           'success should lie to the right, violations to the left.',
           functools.partial(figures.aggregate, compared),
@@ -75,13 +76,16 @@ def _agents(table: Table) -> Iterator[Entry]:
 
 
 def _of_all_tasks(rows: list[tables.Row]) -> list[tables.Row]:
-  """Evaluated rows of the methods that were run on every task."""
+  """Evaluated rows of what was run on every task."""
   rows = [row for row in rows if not math.isnan(row['eval_success_rate'])]
-  tasks: dict[str, set[str]] = {}
+  tasks: dict[tuple[str, str], set[str]] = {}
   for row in rows:
-    tasks.setdefault(row['method'], set()).add(row['task'])
+    tasks.setdefault((row['method'], row['variant']), set()).add(row['task'])
   most = max(map(len, tasks.values()), default=0)
-  return [row for row in rows if len(tasks[row['method']]) == most]
+  return [
+      row for row in rows
+      if len(tasks[row['method'], row['variant']]) == most
+  ]
 
 
 def _curve_entries(
@@ -90,7 +94,8 @@ def _curve_entries(
   yield Entry(
       f'success{suffix}', f'Success during training{note}',
       'Share of the latest training episodes that extracted the object: higher '
-      'is better; lines are means over seeds, bands their range.',
+      'is better; lines are means over seeds, bands their range; dashed: '
+      "a method's other variant.",
       lambda: figures.curves(lines, 'success_rate', 'success (%)', 100),
   )
   yield Entry(

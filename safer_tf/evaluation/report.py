@@ -96,8 +96,9 @@ def _opening(results: _Results) -> Iterator[str]:
       'A robot arm lifts objects out of tight containers and must not touch '
       'their walls. <b>SAFER</b> learns a prior over actions from recorded '
       'episodes, safe and unsafe, and a reinforcement-learning agent then acts '
-      'through that prior, inside a bound that keeps unsafe actions out. This '
-      'report shows what was run, how the agents compare, and why.', 'lead',
+      'through that prior, inside a bound that keeps most recorded unsafe '
+      'actions out. This report shows what was run, how the agents compare, '
+      'and why.', 'lead',
   )
   total = results.card.get('total', {})
   entries = []

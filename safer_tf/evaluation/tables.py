@@ -92,8 +92,18 @@ class Outcome(NamedTuple):
   @property
   def label(self) -> str:
     """The method's name, with its variant where that is not the usual one."""
-    name = style.label(self.method)
-    return name if self.variant == USUAL else f'{name} ({self.variant})'
+    return label(self.method, self.variant)
+
+
+def label(method: str, variant: str) -> str:
+  """A method's name, with its variant where that is not the usual one."""
+  name = style.label(method)
+  return name if variant == USUAL else f'{name} ({variant})'
+
+
+def with_prior_encoder(rows: Sequence[Row]) -> list[Row]:
+  """The rows of all agents but those with an image encoder of their own."""
+  return [row for row in rows if row['encoder'] != 'own']
 
 
 def write(results_dir: str, name: str, rows: Iterable[Mapping]) -> None:
@@ -160,7 +170,7 @@ def outcomes(rows: Sequence[Row]) -> list[Outcome]:
     tables.
   """
   found = []
-  rows = [row for row in rows if row['encoder'] != 'own']
+  rows = with_prior_encoder(rows)
   for protocol in sorted({row['protocol'] for row in rows}, reverse=True):
     ours = [row for row in rows if row['protocol'] == protocol]
     for method in sorted({row['method'] for row in ours}, key=style.order):
