@@ -31,6 +31,8 @@ SETTINGS = 'settings.json'  # What a prior in training is trained with.
 HISTORY = 'history.csv'  # Validation history of a prior.
 CALIBRATION_DIR = 'calibration'  # Rollouts inside a prior's bounds.
 LIKELIHOODS = 'likelihoods.npz'  # Held-out log-likelihoods and latents.
+# The same of tasks that the prior was not trained on.
+LIKELIHOODS_NEW_TASKS = 'likelihoods_new_tasks.npz'
 CURVE = 'curve.csv'  # Per-episode record of an agent's training.
 RESULT = 'result.json'  # One agent's row of the results.
 EVALUATION = 'evaluation.json'  # Episodes of its final policy.

@@ -139,17 +139,25 @@ def _add_prior(directory: str, rows: dict[str, list[tables.Row]]) -> None:
           **_validation(path, stage['exported_step']),
       })
     return
-  path = os.path.join(directory, layout.LIKELIHOODS)
-  if os.path.exists(path):
+  for name, split in (
+      (layout.LIKELIHOODS, 'test'),
+      (layout.LIKELIHOODS_NEW_TASKS, tables.NEW_TASKS),
+  ):
+    path = os.path.join(directory, name)
+    if not os.path.exists(path):
+      continue
     with np.load(path) as arrays:
       found = {
           name: arrays[name]
           for name in ('log_prob', 'abs_max_latent', 'safe', 'unsafe')
       }
-    rows['likelihood'].append({**common, **likelihood_row(**found)})
-    rows['histograms'] += [
-        {**common, **row} for row in _histogram_rows(**found)
-    ]
+    rows['likelihood'].append(
+        {**common, 'split': split, **likelihood_row(**found)}
+    )
+    if split == 'test':
+      rows['histograms'] += [
+          {**common, **row} for row in _histogram_rows(**found)
+      ]
   path = os.path.join(directory, layout.EXPORT_DIR, layout.ASSURANCE)
   if os.path.exists(path):
     assurance = files.read_json(path, 'the latent bounds of a prior')
@@ -193,7 +201,6 @@ def likelihood_row(
   kept = abs_max_latent[unsafe] < half
   above = log_prob[unsafe] > median
   return {
-      'split': 'test',
       'unsafe_share_above_safe_median': (
           float(above.mean()) if above.size else float('nan')
       ),

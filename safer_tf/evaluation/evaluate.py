@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from typing import Any, Sequence
+from typing import Any, Optional, Sequence
 
 import gin
 import numpy as np
@@ -41,6 +41,7 @@ def evaluate(
     num_episodes: int = 100,
     confidence: float = 0.95,
     prior: str = 'safer',
+    bound_protocol: Optional[str] = None,
     assurance_mode: str = 'exact',
     max_unsafe_fraction: float = 0.15,
 ) -> dict[str, Any]:
@@ -60,6 +61,8 @@ def evaluate(
     num_episodes: number of episodes.
     confidence: of the upper bound on the share of unsafe episodes.
     prior: prior of a method without learning.
+    bound_protocol: protocol of the prior that gives its bound; `protocol` if
+      None.
     assurance_mode: bound of a method without learning.
     max_unsafe_fraction: bound of a method without learning.
 
@@ -81,7 +84,7 @@ def evaluate(
   if method in style.NO_LEARNING:
     cell = _untrained_cell(
         root_dir, seed, protocol, task, method, variant, prior,
-        assurance_mode, max_unsafe_fraction,
+        bound_protocol or protocol, assurance_mode, max_unsafe_fraction,
     )
   else:
     cell = files.read_json(
@@ -173,12 +176,12 @@ def replays(
 
 def _untrained_cell(
     root_dir: str, seed: int, protocol: str, task: str, method: str,
-    variant: str, prior: str, mode: str, target: float,
+    variant: str, prior: str, bound_protocol: str, mode: str, target: float,
 ) -> dict[str, Any]:
   """The row of a method that acts by the prior alone."""
   bound = latent_bound.resolve(
-      latent_bound.ASSURANCE, layout.export_dir(root_dir, protocol, prior),
-      mode, target,
+      latent_bound.ASSURANCE,
+      layout.export_dir(root_dir, bound_protocol, prior), mode, target,
   )
   return {
       'protocol': protocol, 'task': task, 'method': method,

@@ -13,7 +13,9 @@ from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
 
-_LEAST_BOUNDS = 3  # Of a task, to be drawn as a line.
+_LEAST_TARGETS = 3  # Of a task, to be drawn as a line.
+
+_UNSEEN = ' (tasks unseen by the prior)'
 
 Table = Callable[[str], list[tables.Row]]
 
@@ -57,7 +59,7 @@ def _agents(table: Table) -> Iterator[Entry]:
         if row['protocol'] == protocol and row['method'] in style.METHODS
     ]
     suffix = '' if protocol == 'seen' else f'_{protocol}'
-    note = '' if protocol == 'seen' else ' (tasks unseen by the prior)'
+    note = '' if protocol == 'seen' else _UNSEEN
     learned = [r for r in rows if r['method'] not in style.NO_LEARNING]
     lines = _curves_of(table('curves'), learned)
     if lines:
@@ -124,10 +126,12 @@ def _sweep(table: Table) -> list[tables.Row]:
            or row['variant'].startswith(recorded.TRADEOFF_PREFIX))
       and not math.isnan(row['eval_success_rate'])
   ]
-  bounds: dict[str, set[float]] = {}
+  targets: dict[str, set[float]] = {}
   for row in rows:
-    bounds.setdefault(row['task'], set()).add(row['latent_bound'])
-  return [row for row in rows if len(bounds[row['task']]) >= _LEAST_BOUNDS]
+    found = targets.setdefault(row['task'], set())
+    if not math.isnan(row['max_unsafe_fraction']):
+      found.add(row['latent_bound'])
+  return [row for row in rows if len(targets[row['task']]) >= _LEAST_TARGETS]
 
 
 def _variations(table: Table) -> Iterator[Entry]:
@@ -186,18 +190,23 @@ def _curve_pair(
 
 
 def _priors(table: Table) -> Iterator[Entry]:
-  likelihood = [
-      row for row in table('likelihood')
-      if row['split'] == 'test' and row['protocol'] == 'seen'
-  ]
-  if likelihood:
-    yield Entry(
-        'likelihood_share', 'Unsafe data where a prior looks first (Figure 1)',
-        'Share of held-out unsafe state-action pairs that a prior holds more '
-        'likely than half of the safe ones: a prior that knows danger is near '
-        'zero, one that does not is near 50%.',
-        lambda: figures.likelihood_share(likelihood),
-    )
+  for protocol, split, suffix, note in (
+      ('seen', 'test', '', ''),
+      ('held_out', tables.NEW_TASKS, '_held_out', _UNSEEN),
+  ):
+    likelihood = [
+        row for row in table('likelihood')
+        if (row['protocol'], row['split']) == (protocol, split)
+    ]
+    if likelihood:
+      yield Entry(
+          f'likelihood_share{suffix}',
+          f'Unsafe data where a prior looks first (Figure 1){note}',
+          'Share of held-out unsafe state-action pairs that a prior holds more '
+          'likely than half of the safe ones: a prior that knows danger is '
+          'near zero, one that does not is near 50%.',
+          functools.partial(figures.likelihood_share, likelihood),
+      )
   histograms = [r for r in table('histograms') if r['protocol'] == 'seen']
   for quantity, title, caption in (
       ('log_likelihood', 'Likelihood of safe and unsafe actions',
@@ -212,14 +221,19 @@ def _priors(table: Table) -> Iterator[Entry]:
           quantity, title, caption,
           functools.partial(figures.histograms, histograms, quantity),
       )
-  rollouts = [r for r in table('calibration') if r['protocol'] == 'seen']
-  if rollouts:
-    yield Entry(
-        'calibration', 'Calibration of the latent bound (Figure 4)',
-        'Random latents inside each bound, acted out in the simulator: points '
-        'in the grey area below the dashed line keep what the bound promised.',
-        lambda: figures.calibration(rollouts),
-    )
+  for protocol, suffix, note in (
+      ('seen', '', ''), ('held_out', '_held_out', _UNSEEN)
+  ):
+    rollouts = [r for r in table('calibration') if r['protocol'] == protocol]
+    if rollouts:
+      yield Entry(
+          f'calibration{suffix}',
+          f'Calibration of the latent bound (Figure 4){note}',
+          'Random latents inside each bound, acted out in the simulator: '
+          'points in the grey area below the dashed line keep what the bound '
+          'promised.',
+          functools.partial(figures.calibration, rollouts),
+      )
 
 
 def _curves_of(

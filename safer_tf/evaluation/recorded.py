@@ -25,6 +25,9 @@ PROVENANCE = 'provenance.json'
 # the name is the target.
 TRADEOFF_PREFIX = 'tradeoff'
 
+# The same, but the rest of the name is the bound.
+RANGE_PREFIX = f'{TRADEOFF_PREFIX}_range'
+
 # Priors of this prefix belong to the sweep over the prior's own settings.
 SWEEP_PREFIX = 'sweep_'
 
@@ -180,11 +183,11 @@ def is_of(row: Mapping[str, Any], config: Config) -> bool:
     Whether its lengths and its bound's target are those.
   """
   target = config.max_unsafe_fraction
-  prefix, _, suffix = row['variant'].partition('_')
-  if prefix == TRADEOFF_PREFIX:
-    target = float(suffix)
   given = row['max_unsafe_fraction']
   bounded = given is not None and not math.isnan(given)
+  prefix, _, suffix = row['variant'].partition('_')
+  if prefix == TRADEOFF_PREFIX and bounded:
+    target = float(suffix)
   learned = row['method'] not in style.NO_LEARNING
   return (
       row['eval_episodes'] == config.episodes

@@ -16,6 +16,8 @@ from safer_tf.evaluation import style
 Row = dict[str, Any]
 
 USUAL = 'default'  # Variant without a name of its own.
+# Split of `likelihood`: test episodes of tasks the prior was not trained on.
+NEW_TASKS = 'test_new_tasks'
 
 _RUN = (
     'protocol', 'task', 'method', 'encoder', 'max_unsafe_fraction',

@@ -23,6 +23,11 @@ PARTS = (
 )
 
 
+# Agents of both protocols act in the same box: a small bound is set by single
+# actions, and what is to differ is what the prior has seen.
+_BOUND_PROTOCOL = 'seen'
+
+
 class Sizes(NamedTuple):
   """Gin values that durations follow from; they only weight the progress."""
 
@@ -57,6 +62,8 @@ class Matrix:
     ablation_tasks: tasks of the ablations.
     tradeoff_tasks: tasks of the sweep over the bound; the paper's is Task 5.
     tradeoff_targets: tolerated unsafe shares of the sweep, beside Table 1's.
+    tradeoff_ranges: latent bounds that SAFER is run in on all of `tasks`, e.g.
+      the other priors' own range.
     own_encoder_tasks: tasks of the subset with own image encoders.
     own_encoder_methods: methods of that subset.
     prior_sweep: SAFER priors that are compared on held-out offline data alone:
@@ -74,6 +81,7 @@ class Matrix:
   ablation_tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
   tradeoff_tasks: Sequence[int | str] = (5,)
   tradeoff_targets: Sequence[float] = (0.02, 0.05, 0.15, 0.30, 0.45)
+  tradeoff_ranges: Sequence[float] = ()
   own_encoder_tasks: Sequence[int | str] = (1, 2)
   own_encoder_methods: Sequence[str] = ('sac', 'parrot', 'safer')
   prior_sweep: Mapping[str, Sequence[str]] = dataclasses.field(
@@ -198,6 +206,9 @@ class Builder:
 
   def _held_out(self, matrix: Matrix) -> Iterator[cells.Cell]:
     yield from self._table1(matrix, 'held_out')
+    if 'safer' in matrix.methods:
+      for task in [task_name(task) for task in matrix.tasks]:
+        yield self._calibrate('held_out', 'safer', task)
 
   def _calibration(self, matrix: Matrix) -> Iterator[cells.Cell]:
     if 'safer' not in matrix.methods:
@@ -221,6 +232,12 @@ class Builder:
               'seen', task, 'safer', seed,
               f'{recorded.TRADEOFF_PREFIX}_{target:g}',
               (f'train_agent.max_unsafe_fraction = {target}',),
+          )
+      for bound in matrix.tradeoff_ranges:
+        for task in [task_name(task) for task in matrix.tasks]:
+          yield from self._runs(
+              'seen', task, 'safer', seed, f'{recorded.RANGE_PREFIX}_{bound:g}',
+              (f'train_agent.latent_bound = {bound}',),
           )
 
   def _own_encoder(self, matrix: Matrix) -> Iterator[cells.Cell]:
@@ -262,6 +279,7 @@ class Builder:
           os.path.join(directory, layout.STAGE), needs, (
               f"train_agent.task = '{task}'",
               f"train_agent.protocol = '{protocol}'",
+              f"train_agent.bound_protocol = '{_BOUND_PROTOCOL}'",
               f"train_agent.variant = '{variant}'", *bindings,
           ), (f'methods/{method}.gin',), gin_files,
       )
@@ -272,6 +290,7 @@ class Builder:
         os.path.join(directory, layout.EVALUATION), needs, (
             f"evaluate.task = '{task}'", f"evaluate.method = '{method}'",
             f"evaluate.protocol = '{protocol}'",
+            f"evaluate.bound_protocol = '{_BOUND_PROTOCOL}'",
             f"evaluate.variant = '{variant}'",
         ),
     )
@@ -280,7 +299,7 @@ class Builder:
     parts = methods_lib.METHODS[method]
     yield f'prior/{protocol}/{parts.prior}'
     if parts.bound_prior is not None:
-      yield f'assurance/{protocol}/{parts.bound_prior}'
+      yield f'assurance/{_BOUND_PROTOCOL}/{parts.bound_prior}'
 
   def _calibrate(self, protocol: str, prior: str, task: str) -> cells.Cell:
     return self._cell(

@@ -30,3 +30,13 @@ def training_tasks(protocol: str) -> tuple[str, ...] | None:
   raise errors.UserError(
       f'There is no protocol {protocol!r}: expected {" or ".join(NAMES)}.'
   )
+
+
+def new_tasks(protocol: str) -> tuple[str, ...]:
+  """Evaluated tasks that a prior of the protocol never saw; none if `SEEN`."""
+  training = training_tasks(protocol)
+  if training is None:
+    return ()
+  import envs  # pylint: disable=g-import-not-at-top
+
+  return tuple(name for name in envs.EVALUATION if name not in training)

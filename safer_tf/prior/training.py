@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 import gin
 import numpy as np
@@ -126,11 +126,17 @@ def train_prior(
   files.write_json(os.path.join(directory, layout.SETTINGS), identity)
   run = _Run(directory, learner, store, settings)
   run.train()
-  run.finish(provenance.record(
-      seed, {layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX)},
-      protocol=protocol, settings=identity,
-      wall_seconds=round(run.seconds, 1),
-  ))
+  new_tasks = [
+      task for task in protocols.new_tasks(protocol)
+      if task in store.index.task
+  ]
+  run.finish(
+      provenance.record(
+          seed, {layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX)},
+          protocol=protocol, settings=identity,
+          wall_seconds=round(run.seconds, 1),
+      ), store_lib.EpisodeStore(data_dir, new_tasks) if new_tasks else None,
+  )
   return layout.export_dir(root_dir, protocol, prior)
 
 
@@ -183,22 +189,24 @@ class _Run:
         self._after(step, metrics, bar)
     self._journal.close()
 
-  def finish(self, record: Mapping[str, Any]) -> None:
+  def finish(
+      self, record: Mapping[str, Any],
+      new_tasks: Optional[store_lib.EpisodeStore],
+  ) -> None:
     """Exports the prior and writes what the report needs.
 
     Args:
       record: provenance.
+      new_tasks: episodes of evaluated tasks that the prior was not trained on.
     """
     step = self._settings['num_steps']
     if self._settings['export_which'] == 'best':
       self._checkpoints.restore_best()
       step = self._checkpoints.best_step or step
     model = self._learner.prior
-    found = self._measure(pipeline.sweep(self._store, 'test'))
-    path = os.path.join(self._directory, layout.LIKELIHOODS)
-    with files.replacing(path) as beside:
-      with open(beside, 'wb') as file:
-        np.savez_compressed(file, safe=found.safe, **found._asdict())
+    found = self._measure_test(self._store, layout.LIKELIHOODS)
+    if new_tasks is not None:
+      self._measure_test(new_tasks, layout.LIKELIHOODS_NEW_TASKS)
     record = {
         **record, 'exported_step': step, 'test': self._statistics(found),
     }
@@ -207,6 +215,17 @@ class _Run:
         self._settings['prior'], self._store.spec.observation_dtype, record,
     )
     files.write_json(os.path.join(self._directory, layout.STAGE), record)
+
+  def _measure_test(
+      self, store: store_lib.EpisodeStore, name: str
+  ) -> likelihoods.Likelihoods:
+    """Measures a test split and writes what was found to a file."""
+    found = self._measure(pipeline.sweep(store, 'test'))
+    path = os.path.join(self._directory, name)
+    with files.replacing(path) as beside:
+      with open(beside, 'wb') as file:
+        np.savez_compressed(file, safe=found.safe, **found._asdict())
+    return found
 
   def _after(
       self, step: int, metrics: Mapping[str, tf.Tensor], bar: Any

@@ -34,6 +34,7 @@ def train_agent(
     action_space: str = 'latent',
     latent_bound: Union[str, float] = bounds.ASSURANCE,
     bound_prior: str = 'safer',
+    bound_protocol: Optional[str] = None,
     assurance_mode: str = 'exact',
     max_unsafe_fraction: float = 0.15,
     prior_probability: float = 0.0,
@@ -66,6 +67,7 @@ def train_agent(
     latent_bound: a number, `assurance` (looked up for `bound_prior`), or, for
       Prior-Explore's latents, `unbounded`.
     bound_prior: id of the prior whose assurance gives the bound.
+    bound_protocol: protocol of that prior; `protocol` if None.
     assurance_mode: `paper`, `exact` or `certified`.
     max_unsafe_fraction: the assurance's target, in [0, 1].
     prior_probability: share of raw actions taken from the prior while
@@ -104,7 +106,9 @@ def train_agent(
     loaded = export.load_prior(path, prior=prior)
     inputs['prior_spec'] = os.path.join(path, layout.PRIOR_SPEC)
   if takes_latents:
-    path = layout.export_dir(root_dir, protocol, bound_prior)
+    path = layout.export_dir(
+        root_dir, bound_protocol or protocol, bound_prior
+    )
     bound = bounds.resolve(
         latent_bound, path, assurance_mode, max_unsafe_fraction
     )

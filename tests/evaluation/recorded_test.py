@@ -123,6 +123,8 @@ def test_adopting_from_nowhere_is_an_error(tmp_path):
     ('table1', _row('safer_prior_zero', env_steps=0), True),
     ('tradeoff', _row(variant='tradeoff_0.02', max_unsafe_fraction=0.02), True),
     ('tradeoff', _row(variant='tradeoff_0.02'), False),
+    ('tradeoff', _row(variant='tradeoff_range_1', assurance_mode='',
+                      max_unsafe_fraction=float('nan')), True),
 ])
 def test_cells_count_if_run_with_the_same_config(tmp_path, name, row, counts):
   tables.write(str(tmp_path), name, [row])

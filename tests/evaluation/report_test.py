@@ -79,6 +79,20 @@ def _prior(root, rng):
   )
 
 
+def _held_out_prior(root, rng):
+  directory = layout.prior_dir(root, 'held_out', 'safer')
+  files.write_json(os.path.join(directory, layout.STAGE), _STAGE)
+  for name, shift in (
+      (layout.LIKELIHOODS, 9), (layout.LIKELIHOODS_NEW_TASKS, 0)
+  ):
+    unsafe = np.arange(400) < 100
+    np.savez(
+        os.path.join(directory, name),
+        log_prob=rng.normal(size=400) - shift * unsafe,
+        abs_max_latent=rng.gamma(3, size=400), safe=~unsafe, unsafe=unsafe,
+    )
+
+
 def _swept_prior(root):
   directory = layout.prior_dir(root, 'seen', 'sweep_lambda_1')
   settings = {
@@ -112,6 +126,7 @@ def root(tmp_path_factory):
   _agent(root_dir, 'parrot', 0, variant='tradeoff_0.3', bound=2.5)
   _prior(root_dir, np.random.default_rng(0))
   _swept_prior(root_dir)
+  _held_out_prior(root_dir, np.random.default_rng(1))
   report.make_report(root_dir, films=False)
   return root_dir
 
@@ -146,7 +161,9 @@ def test_curves_are_read_off_the_episodes(root):
 
 
 def test_likelihoods_by_hand(root):
-  row, = _table(root, 'likelihood')
+  row, = [
+      row for row in _table(root, 'likelihood') if row['protocol'] == 'seen'
+  ]
   with np.load(os.path.join(
       layout.prior_dir(root, 'seen', 'safer'), layout.LIKELIHOODS
   )) as arrays:
@@ -158,9 +175,22 @@ def test_likelihoods_by_hand(root):
     for unsafe in (0, 1):
       shares = [
           r['share'] for r in _table(root, 'histograms')
-          if (r['quantity'], r['unsafe']) == (quantity, unsafe)
+          if (r['quantity'], r['unsafe'], r['protocol']) == (
+              quantity, unsafe, 'seen'
+          )
       ]
       assert sum(shares) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_held_out_prior_is_also_measured_on_the_tasks_it_never_saw(root):
+  shares = {
+      row['split']: row['unsafe_share_above_safe_median']
+      for row in _table(root, 'likelihood') if row['protocol'] == 'held_out'
+  }
+  assert shares['test'] == 0 and 0.3 < shares[tables.NEW_TASKS] < 0.7
+  assert 'likelihood_share_held_out.png' in os.listdir(
+      os.path.join(root, layout.FIGURES_DIR)
+  )
 
 
 def test_a_swept_prior_is_told_by_its_validation_at_the_exported_step(root):
@@ -294,5 +324,5 @@ def test_each_row_carries_revision_and_seed(root):
   stages = files.read_json(
       os.path.join(results_dir, recorded.PROVENANCE), 'provenance'
   )
-  assert len(stages) == 11
+  assert len(stages) == 12
   assert {s['wall_seconds'] for s in stages if 'agents' in s['stage']} == {9.0}

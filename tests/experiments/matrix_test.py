@@ -87,6 +87,7 @@ def test_a_cells_command_line_is_its_method_then_the_experiment():
       '--gin_file=methods/safer.gin', '--gin_file=experiments/x.gin',
       f"--gin_bindings=train_agent.task = '{task}'",
       "--gin_bindings=train_agent.protocol = 'held_out'",
+      "--gin_bindings=train_agent.bound_protocol = 'seen'",
       "--gin_bindings=train_agent.variant = 'default'",
   ]
   assert agent.finished_file.endswith(
@@ -100,6 +101,32 @@ def test_methods_without_learning_are_only_evaluated():
       if 'safer_prior_zero' in cell.name
   ]
   assert names and all(name.startswith('evaluate/') for name in names)
+
+
+def test_new_tasks_are_acted_on_in_the_box_of_the_seen_and_calibrated():
+  found = {
+      cell.name: cell for cell in _build(parts=('held_out',), tasks=(2,))
+  }
+  task = envs.EVALUATION[1]
+  agent = found[f'agent/held_out/{task}/parrot/default/seed0']
+  assert agent.needs == ('prior/held_out/parrot', 'assurance/seen/safer')
+  assert found[f'calibrate/held_out/safer/{task}'].needs == (
+      'assurance/held_out/safer',
+  )
+
+
+def test_safer_is_run_in_the_range_of_others():
+  found = _build(
+      parts=('tradeoff',), tradeoff_targets=(), tradeoff_ranges=(1.0,),
+      tasks=(2, 3), seeds=(1,),
+  )
+  agents = [cell for cell in found if cell.name.startswith('agent/')]
+  assert [agent.name for agent in agents] == [
+      f'agent/seen/{task}/safer/tradeoff_range_1/seed1'
+      for task in envs.EVALUATION[1:3]
+  ]
+  for agent in agents:
+    assert '--gin_bindings=train_agent.latent_bound = 1.0' in agent.arguments
 
 
 def test_a_sweep_trains_short_priors_from_the_data_alone():

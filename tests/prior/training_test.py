@@ -12,6 +12,7 @@ import tensorflow as tf
 import envs
 from safer_tf.common import errors
 from safer_tf.common import layout
+from safer_tf.data import store as store_lib
 from safer_tf.prior import export
 from safer_tf.prior import learner
 from safer_tf.prior import protocols
@@ -207,6 +208,13 @@ def test_held_out_leaves_out_the_evaluation_tasks(tmp_path):
   gin.bind_parameter('train_prior.protocol', protocols.HELD_OUT)
   path = training.train_prior(str(tmp_path))
   assert export.load_prior(path).spec.provenance['protocol'] == 'held_out'
+  store = store_lib.EpisodeStore(layout.data_dir(str(tmp_path)))
+  with np.load(os.path.join(
+      os.path.dirname(path), layout.LIKELIHOODS_NEW_TASKS
+  )) as found:
+    # It was measured on the new tasks, and on nothing else.
+    tasks = set(store.index.task[found['episode']])
+    assert tasks and tasks <= set(envs.EVALUATION)
   gin.bind_parameter('train_prior.protocol', protocols.SEEN)
   with pytest.raises(errors.UserError, match='diverged'):
     gin.bind_parameter('train_prior.num_steps', 50)
