@@ -4,6 +4,9 @@ Reads <root_dir>/data and <root_dir>/priors/<protocol>/<prior>/export, writes
 assurance.json into the latter. Which prior, mode and tolerated share are the
 gin values of compute_assurance, e.g.
 --gin_bindings="compute_assurance.prior = 'safer'".
+
+With --confirm_on=OTHER_ROOT the bounds in assurance.json are tested on the data of
+another run directory instead, and confirmation.json is written.
 """
 
 from __future__ import annotations
@@ -16,6 +19,11 @@ from safer_tf.common import cli
 def main(_: list[str]) -> None:
   """Computes the bound that the config describes."""
   cli.parse_config()
+  if flags.FLAGS.confirm_on:
+    from safer_tf.assurance import confirm
+
+    confirm.confirm_assurance(flags.FLAGS.root_dir, flags.FLAGS.confirm_on)
+    return
   from safer_tf.assurance import compute
 
   compute.compute_assurance(
@@ -26,6 +34,9 @@ def main(_: list[str]) -> None:
 def run() -> None:
   """Entry point."""
   cli.define_flags()
+  flags.DEFINE_string(
+      'confirm_on', '', 'Run directory with later data, to test the bounds on.'
+  )
   cli.run(main)
 
 

@@ -5,6 +5,7 @@ every binary and a misspelt name is always an error.
 """
 
 from safer_tf.assurance import compute  # noqa: F401
+from safer_tf.assurance import confirm  # noqa: F401
 from safer_tf.benchmark import sizes  # noqa: F401
 from safer_tf.data import collect  # noqa: F401
 from safer_tf.evaluation import calibrate  # noqa: F401

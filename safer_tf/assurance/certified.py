@@ -74,19 +74,42 @@ def certified_bound(
     )
   if not 0 < max_unsafe_fraction < 1:
     return bounds.NOTHING
+  last = fixed_sequence(
+      p_values(latents, max_unsafe_fraction, max_episode_steps, grid),
+      1 - confidence, num_starts,
+  )
+  return bounds.NOTHING if last is None else float(grid[last])
+
+
+def p_values(
+    latents: bounds.LabelledLatents, max_unsafe_fraction: float,
+    max_episode_steps: int, grid: Sequence[float],
+) -> np.ndarray:
+  """P-values of 'the share of unsafe actions in bound exceeds the target'.
+
+  Args:
+    latents: as of `certified_bound`.
+    max_unsafe_fraction: alpha in (0, 1).
+    max_episode_steps: T, the time limit of an episode.
+    grid: [G] increasing bounds, fixed without these episodes.
+
+  Returns:
+    [G] float64, each valid by itself.
+
+  Raises:
+    UserError: an episode is longer than T.
+  """
   lengths = np.bincount(latents.episode, minlength=1)
   if lengths.max() > max_episode_steps:
     raise errors.UserError(
         f'An episode of {lengths.max()} steps exceeds the time limit of '
         f'{max_episode_steps}; a certified bound needs the true limit.'
     )
-  p_values = np.exp(-np.maximum(0.0, log_capital(
+  return np.exp(-np.maximum(0.0, log_capital(
       episode_gains(latents, max_unsafe_fraction, grid),
       max(latents.unsafe_weight * (1 - max_unsafe_fraction), 0)
       * max_episode_steps,
   )))
-  last = fixed_sequence(p_values, 1 - confidence, num_starts)
-  return bounds.NOTHING if last is None else float(grid[last])
 
 
 def episode_gains(

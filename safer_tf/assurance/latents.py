@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import numpy as np
 import tensorflow as tf
 
@@ -16,7 +18,8 @@ _EPISODES_PER_BATCH = 32
 
 
 def labelled_latents(
-    prior: export.LoadedPrior, store: store_lib.EpisodeStore, split: str
+    prior: export.LoadedPrior, store: store_lib.EpisodeStore, split: str,
+    unsafe_weight: Optional[float] = None,
 ) -> bounds.LabelledLatents:
   """Inverts the prior on the actions of a split (`get_in_bound`, Algorithm 3).
 
@@ -26,10 +29,11 @@ def labelled_latents(
     prior: exported prior.
     store: dataset, limited to the tasks that count.
     split: e.g. `calibration`.
+    unsafe_weight: of an unsafe step; fixed on the training split if None.
 
   Returns:
     Latents of the split's safe steps of successful episodes and of its unsafe
-    steps. The weight of an unsafe one is fixed on the training split.
+    steps.
   """
   numbers = store.split(split)
   abs_max, unsafe, episode = [], [], []
@@ -49,7 +53,7 @@ def labelled_latents(
   return bounds.LabelledLatents(
       np.concatenate(abs_max), np.concatenate(unsafe),
       np.searchsorted(numbers, np.concatenate(episode)), len(numbers),
-      training_weight(store),
+      training_weight(store) if unsafe_weight is None else unsafe_weight,
   )
 
 

@@ -39,6 +39,7 @@ EVALUATION = 'evaluation.json'  # Episodes of its final policy.
 
 # Inside an exported prior.
 PRIOR_SPEC = 'prior_spec.json'
+CONFIRMATION = 'confirmation.json'  # Its bounds on episodes of later.
 ASSURANCE = 'assurance.json'
 
 

@@ -158,15 +158,18 @@ def _add_prior(directory: str, rows: dict[str, list[tables.Row]]) -> None:
       rows['histograms'] += [
           {**common, **row} for row in _histogram_rows(**found)
       ]
-  path = os.path.join(directory, layout.EXPORT_DIR, layout.ASSURANCE)
-  if os.path.exists(path):
-    assurance = files.read_json(path, 'the latent bounds of a prior')
-    rows['assurance'] += [
-        {
-            **common, **row, 'seed': assurance['provenance']['seed'],
-            'git_revision': assurance['provenance']['git_revision'],
-        } for row in assurance['table']
-    ]
+  for table, name in (
+      ('assurance', layout.ASSURANCE), ('confirmation', layout.CONFIRMATION)
+  ):
+    path = os.path.join(directory, layout.EXPORT_DIR, name)
+    if os.path.exists(path):
+      found = files.read_json(path, 'the latent bounds of a prior')
+      rows[table] += [
+          {
+              **common, **row, 'seed': found['provenance']['seed'],
+              'git_revision': found['provenance']['git_revision'],
+          } for row in found['table']
+      ]
 
 
 def _validation(path: str, step: int) -> tables.Row:

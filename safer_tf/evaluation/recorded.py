@@ -42,6 +42,7 @@ _OWNER = {
     'likelihood': ('protocol', 'method'),
     'histograms': ('protocol', 'method'),
     'assurance': ('protocol', 'prior'),
+    'confirmation': ('protocol', 'prior'),
     'prior_sweep': ('protocol', 'prior'),
     REPLAYS: ('protocol', 'task', 'method'),
     PROVENANCE: ('stage',),

@@ -259,6 +259,32 @@ def _assurance(results: _Results) -> Iterator[str]:
        'episodes'), body,
   )
   yield page.paragraph('A bound of 0 admits no action.', 'note')
+  yield from _confirmation(results)
+
+
+def _confirmation(results: _Results) -> Iterator[str]:
+  """The bounds tested on episodes of later, where that was done."""
+  rows = results.table('confirmation')
+  if not rows:
+    return
+  yield page.paragraph(
+      f'The same bounds on {rows[0]["n_episodes"]:,} episodes that were '
+      'collected after them and used for nothing else, each tested by itself '
+      'at its own target: a p-value of 5% or less confirms it.'
+  )
+  yield page.table(
+      ('prior', 'mode', 'tolerated', 'latent bound', 'unsafe in bound',
+       'safe actions kept', 'p-value'), [
+          (
+              f'{style.label(row["prior"])}, {row["protocol"]}', row['mode'],
+              _share(row['max_unsafe_fraction']),
+              _number(row['latent_bound']),
+              _share(row['in_bound_unsafe_fraction']),
+              _share(row['safe_actions_in_bound']),
+              _number(row['p_value']),
+          ) for row in rows
+      ],
+  )
 
 
 def _sweep(results: _Results) -> Iterator[str]:

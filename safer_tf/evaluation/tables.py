@@ -49,11 +49,16 @@ COLUMNS = {
         'safe_actions_in_bound', 'n_episodes', 'git_revision', 'seed',
         'protocol', 'prior',
     ),
+    'confirmation': (
+        'mode', 'max_unsafe_fraction', 'latent_bound',
+        'in_bound_unsafe_fraction', 'safe_actions_in_bound', 'p_value',
+        'n_episodes', 'git_revision', 'seed', 'protocol', 'prior',
+    ),
     'prior_sweep': (
         'protocol', 'prior', 'num_steps', 'unsafe_weight', 'optimizer',
-        'learning_rate', 'split', 'exported_step', 'safe_log_prob',
-        'unsafe_log_prob', 'unsafe_share_above_safe_median', 'auc',
-        'latent_auc', 'safe_kl', 'n_safe', 'n_unsafe', 'wall_seconds',
+        'learning_rate', 'split', 'exported_step', 'objective',
+        'safe_log_prob', 'unsafe_log_prob',
+        'unsafe_share_above_safe_median', 'auc', 'latent_auc', 'safe_kl', 'n_safe', 'n_unsafe', 'wall_seconds',
         'git_revision', 'seed',
     ),
     # What the figures need beyond the tables.

@@ -79,6 +79,18 @@ def _prior(root, rng):
   )
 
 
+def _confirmation(root):
+  directory = layout.export_dir(root, 'seen', 'safer')
+  files.write_json(os.path.join(directory, layout.CONFIRMATION), {
+      'provenance': {'seed': 0, 'git_revision': 'abc'}, 'table': [{
+          'mode': 'certified', 'max_unsafe_fraction': 0.3,
+          'latent_bound': 2.25, 'in_bound_unsafe_fraction': 0.1875,
+          'safe_actions_in_bound': 0.5, 'p_value': 0.03125,
+          'n_episodes': 4321,
+      }],
+  })
+
+
 def _held_out_prior(root, rng):
   directory = layout.prior_dir(root, 'held_out', 'safer')
   files.write_json(os.path.join(directory, layout.STAGE), _STAGE)
@@ -103,13 +115,13 @@ def _swept_prior(root):
       **_STAGE, 'exported_step': 20, 'settings': {'train_prior': settings},
   })
   columns = (
-      'safe_log_prob', 'unsafe_log_prob', 'unsafe_share_above_safe_median',
-      'auc', 'latent_auc', 'safe_kl',
+      'objective', 'safe_log_prob', 'unsafe_log_prob',
+      'unsafe_share_above_safe_median', 'auc', 'latent_auc', 'safe_kl',
   )
   files.write_text(os.path.join(directory, layout.HISTORY), '\n'.join([
       ','.join(('step', *columns, 'n_safe', 'n_unsafe')),
-      '20,-2.5,-8.25,0.0625,0.9375,0.875,1.5,30,10',
-      '40,-9,-9,0.9,0.1,0.1,9,30,10',
+      '20,0.75,-2.5,-8.25,0.0625,0.9375,0.875,1.5,30,10',
+      '40,0.5,-9,-9,0.9,0.1,0.1,9,30,10',
   ]) + '\n')
 
 
@@ -126,6 +138,7 @@ def root(tmp_path_factory):
   _agent(root_dir, 'parrot', 0, variant='tradeoff_0.3', bound=2.5)
   _prior(root_dir, np.random.default_rng(0))
   _swept_prior(root_dir)
+  _confirmation(root_dir)
   _held_out_prior(root_dir, np.random.default_rng(1))
   report.make_report(root_dir, films=False)
   return root_dir
@@ -203,6 +216,7 @@ def test_a_swept_prior_is_told_by_its_validation_at_the_exported_step(root):
   )
   assert row['unsafe_share_above_safe_median'] == 0.0625
   assert (row['safe_log_prob'], row['latent_auc']) == (-2.5, 0.875)
+  assert row['objective'] == 0.75
 
 
 def test_the_page_stands_alone_and_shows_what_there_is(root):
@@ -214,7 +228,7 @@ def test_the_page_stands_alone_and_shows_what_there_is(root):
       'SAC', 'SAFER, no safety variable', '25.0 ± 0.0%', '240 ± 0',
       '6 of 40 (30.0%)', '21.0 / 610', 'a machine', 'Figure 5', 'Figure 6',
       'Calibration of the bound (Figure 4): not part of this run',
-      'lambda_1', '6.2%',
+      'lambda_1', '6.2%', '4,321 episodes', '18.8%', '0.0312',
   ):
     assert text in page, text
 

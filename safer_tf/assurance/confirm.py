@@ -1,0 +1,135 @@
+"""Tests a prior's latent bounds on episodes that came after them."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Optional
+
+import gin
+import numpy as np
+
+from safer_tf.assurance import bounds
+from safer_tf.assurance import certified
+from safer_tf.assurance import latents as latents_lib
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.common import provenance
+from safer_tf.data import schema
+from safer_tf.data import splits
+from safer_tf.data import store as store_lib
+from safer_tf.prior import export
+from safer_tf.prior import protocols
+
+
+@gin.configurable(denylist=['root_dir', 'data_root'])
+def confirm_assurance(
+    root_dir: str,
+    data_root: str,
+    prior: str = gin.REQUIRED,
+    protocol: str = 'seen',
+    max_episode_steps: Optional[int] = None,
+) -> dict[str, Any]:
+  """Tests every bound of `assurance.json` on another dataset.
+
+  Whatever the calibration split was looked at for, these episodes were not:
+  each bound was fixed before them, and is tested once, by all of them, at its
+  own target. A p-value of 5% or less confirms it at 95% confidence.
+
+  Args:
+    root_dir: run directory with the prior and its assurance.
+    data_root: run directory whose data are tested on, collected with another
+      seed.
+    prior: id of the prior, e.g. `safer`.
+    protocol: `seen` or `held_out`; the data are those of its training tasks.
+    max_episode_steps: the environment's time limit; the longest episode of
+      the data if None.
+
+  Returns:
+    The content of `confirmation.json`.
+
+  Raises:
+    UserError: there is no assurance, or the data do not fit or are the
+      prior's own.
+  """
+  start = time.time()
+  directory = layout.export_dir(root_dir, protocol, prior)
+  assurance = files.read_json(
+      os.path.join(directory, layout.ASSURANCE),
+      'the latent bounds of a prior; run compute_assurance on it first'
+  )
+  loaded = export.load_prior(directory, prior=prior)
+  data_dir = layout.data_dir(data_root)
+  store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
+  _check_new(loaded.spec, store, data_dir)
+  latents = _all_latents(loaded, store, assurance['unsafe_weight'])
+  limit = max_episode_steps or int(store.index.length.max())
+  result = {
+      'prior': prior, 'protocol': protocol,
+      'n_safe': int(np.sum(~latents.unsafe)),
+      'n_unsafe': int(np.sum(latents.unsafe)),
+      'table': [
+          _row(latents, row, limit) for row in assurance['table']
+          if row['latent_bound'] > bounds.NOTHING
+      ],
+      'provenance': provenance.record(
+          assurance['provenance']['seed'], {
+              layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX),
+              layout.ASSURANCE: os.path.join(directory, layout.ASSURANCE),
+          }, wall_seconds=time.time() - start,
+      ),
+  }
+  files.write_json(os.path.join(directory, layout.CONFIRMATION), result)
+  return result
+
+
+def _check_new(
+    spec: export.PriorSpec, store: store_lib.EpisodeStore, data_dir: str
+) -> None:
+  store.require(schema.EpisodeSpec(
+      spec.observation_shape, spec.observation_dtype, spec.action_dim
+  ), 'the prior')
+  trained_on = spec.provenance.get('settings', {}).get('data')
+  if trained_on == store.fingerprint():
+    raise errors.UserError(
+        f'{data_dir} holds the data that the prior was made from: expected '
+        'episodes that came later. Collect some with another --seed into '
+        'another --root_dir.'
+    )
+
+
+def _all_latents(
+    prior: export.LoadedPrior, store: store_lib.EpisodeStore,
+    unsafe_weight: float,
+) -> bounds.LabelledLatents:
+  """Latents of all splits: none of them was used for anything."""
+  parts = [
+      latents_lib.labelled_latents(prior, store, split, unsafe_weight)
+      for split in splits.NAMES
+  ]
+  first = np.cumsum([0] + [part.n_episodes for part in parts])
+  return bounds.LabelledLatents(
+      np.concatenate([part.abs_max for part in parts]),
+      np.concatenate([part.unsafe for part in parts]),
+      np.concatenate([part.episode + n for part, n in zip(parts, first)]),
+      int(first[-1]), unsafe_weight,
+  )
+
+
+def _row(
+    latents: bounds.LabelledLatents, row: dict[str, Any], limit: int
+) -> dict[str, Any]:
+  """One line of `confirmation.csv`."""
+  bound, target = row['latent_bound'], row['max_unsafe_fraction']
+  p_value = None  # No number of episodes shows a share of 0.
+  if target > 0:
+    p_value = float(certified.p_values(latents, target, limit, [bound])[0])
+  share = bounds.unsafe_fraction(latents, bound)
+  return {
+      'mode': row['mode'], 'max_unsafe_fraction': target,
+      'latent_bound': bound,
+      'in_bound_unsafe_fraction': None if np.isnan(share) else share,
+      'safe_actions_in_bound': bounds.safe_in_bound(latents, bound),
+      'p_value': p_value, 'n_episodes': latents.n_episodes,
+  }

@@ -1,0 +1,104 @@
+"""Bounds tested on later episodes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from safer_tf.assurance import bounds
+from safer_tf.assurance import compute
+from safer_tf.assurance import confirm
+from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.data import dataset
+from safer_tf.data import store as store_lib
+from safer_tf.prior import export
+from tests.assurance import compute_test
+
+
+@pytest.fixture(scope='module')
+def roots(tmp_path_factory):
+  found = []
+  for seed in (0, 1):
+    root = str(tmp_path_factory.mktemp(f'run{seed}'))
+    # More than enough to show 60%, where a half of the actions are unsafe.
+    dataset.write_dataset(
+        layout.data_dir(root), compute_test._SPEC,
+        compute_test._episodes(np.random.default_rng(seed), 300),
+    )
+    found.append(root)
+  fingerprint = store_lib.EpisodeStore(
+      layout.data_dir(found[0])
+  ).fingerprint()
+  compute_test._export(found[0], settings={'data': fingerprint})
+  compute.compute_assurance(
+      found[0], prior='safer', max_unsafe_fraction=0.6, targets=(0.0, 0.3, 0.6)
+  )
+  return found
+
+
+def test_every_bound_is_tested_on_all_later_episodes(roots):
+  result = confirm.confirm_assurance(*roots, prior='safer')
+  path = layout.export_dir(roots[0], 'seen', 'safer')
+  assert files.read_json(f'{path}/{layout.CONFIRMATION}', 'it') == result
+  assurance = files.read_json(f'{path}/{layout.ASSURANCE}', 'it')
+  wanted = [row for row in assurance['table'] if row['latent_bound'] > 0]
+  assert [row['latent_bound'] for row in result['table']] == [
+      row['latent_bound'] for row in wanted
+  ]
+  store = store_lib.EpisodeStore(layout.data_dir(roots[1]))
+  counts = np.repeat(store.index.success, store.index.length)
+  assert result['n_unsafe'] == store.index.unsafe.sum()
+  assert result['n_safe'] == (counts & ~store.index.unsafe).sum()
+  for row in result['table']:
+    assert row['n_episodes'] == 300
+    assert (row['p_value'] is None) == (row['max_unsafe_fraction'] == 0)
+
+
+def test_the_verdict_follows_the_later_episodes(roots, monkeypatch):
+  def table():
+    return {
+        (row['mode'], row['max_unsafe_fraction']): row
+        for row in confirm.confirm_assurance(*roots, prior='safer')['table']
+    }
+
+  wide = table()['exact', 0.6]
+  assert wide['in_bound_unsafe_fraction'] < 0.6 and wide['p_value'] <= 0.05
+  measured = confirm._all_latents
+  # The same latents, all of them unsafe.
+  monkeypatch.setattr(confirm, '_all_latents', lambda *args: (
+      dataclasses.replace(
+          measured(*args), unsafe=np.ones_like(measured(*args).unsafe)
+      )
+  ))
+  spoilt = table()['exact', 0.6]
+  assert spoilt['in_bound_unsafe_fraction'] == 1 and spoilt['p_value'] == 1
+
+
+def test_all_latents_keep_episodes_apart(roots):
+  prior = export.load_prior(layout.export_dir(roots[0], 'seen', 'safer'))
+  store = store_lib.EpisodeStore(layout.data_dir(roots[1]))
+  found = confirm._all_latents(prior, store, 2.0)
+  assert isinstance(found, bounds.LabelledLatents)
+  assert found.unsafe_weight == 2 and found.n_episodes == len(store)
+  # Unsafe steps always count: as many in each episode as the index has.
+  per_episode = np.bincount(
+      found.episode, weights=found.unsafe, minlength=len(store)
+  )
+  ends = np.cumsum(store.index.length)[:-1]
+  expected = [part.sum() for part in np.split(store.index.unsafe, ends)]
+  assert sorted(per_episode) == sorted(expected)
+
+
+def test_the_priors_own_data_confirm_nothing(roots):
+  with pytest.raises(errors.UserError, match='another --seed'):
+    confirm.confirm_assurance(roots[0], roots[0], prior='safer')
+
+
+def test_a_prior_without_assurance_is_told(roots, tmp_path):
+  compute_test._export(tmp_path)
+  with pytest.raises(errors.UserError, match='compute_assurance'):
+    confirm.confirm_assurance(str(tmp_path), roots[1], prior='safer')
