@@ -5,8 +5,8 @@ assurance.json into the latter. Which prior, mode and tolerated share are the
 gin values of compute_assurance, e.g.
 --gin_bindings="compute_assurance.prior = 'safer'".
 
-With --confirm_on=OTHER_ROOT the bounds in assurance.json are tested on the data of
-another run directory instead, and confirmation.json is written.
+With --confirm_on=OTHER_ROOT the bounds in assurance.json are tested on another
+run directory's data instead, and confirmation.json is written.
 """
 
 from __future__ import annotations

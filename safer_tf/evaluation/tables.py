@@ -58,8 +58,8 @@ COLUMNS = {
         'protocol', 'prior', 'num_steps', 'unsafe_weight', 'optimizer',
         'learning_rate', 'split', 'exported_step', 'objective',
         'safe_log_prob', 'unsafe_log_prob',
-        'unsafe_share_above_safe_median', 'auc', 'latent_auc', 'safe_kl', 'n_safe', 'n_unsafe', 'wall_seconds',
-        'git_revision', 'seed',
+        'unsafe_share_above_safe_median', 'auc', 'latent_auc', 'safe_kl',
+        'n_safe', 'n_unsafe', 'wall_seconds', 'git_revision', 'seed',
     ),
     # What the figures need beyond the tables.
     'curves': (
