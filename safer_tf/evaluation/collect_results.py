@@ -269,7 +269,7 @@ def _replays(
 
 
 def _stages(root_dir: str) -> list[dict[str, Any]]:
-  """What each stage says of its making, without its long config."""
+  """What each stage says of its making."""
   found = []
   for path in (
       _matches(root_dir, layout.DATA_DIR, layout.STAGE)
@@ -283,16 +283,43 @@ def _stages(root_dir: str) -> list[dict[str, Any]]:
     result = os.path.join(os.path.dirname(path), layout.RESULT)
     if os.path.exists(result):
       stage['wall_seconds'] = files.read_json(result, 'it')['wall_seconds']
-    found.append({
-        'stage': os.path.relpath(os.path.dirname(path), root_dir),
-        **{
-            name: stage.get(name) for name in (
-                'git_revision', 'version', 'seed', 'wall_seconds', 'finished',
-                'machine', 'python', 'packages', 'config',
-            )
-        },
-    })
+    found.append(_origin(root_dir, os.path.dirname(path), stage))
+  return found + _measurements(root_dir)
+
+
+def _measurements(root_dir: str) -> list[dict[str, Any]]:
+  """The same of what was measured of priors, and acted without learning."""
+  found = []
+  for parts in (
+      (layout.EXPORT_DIR, layout.ASSURANCE),
+      (layout.EXPORT_DIR, layout.CONFIRMATION),
+      (layout.CALIBRATION_DIR, '*.json'),
+  ):
+    for path in _matches(root_dir, layout.PRIORS_DIR, '*', '*', *parts):
+      record = files.read_json(path, 'what was measured of a prior')
+      name = os.path.splitext(path)[0]
+      found.append(_origin(root_dir, name, record['provenance']))
+  for path in _matches(
+      root_dir, layout.AGENTS_DIR, '*', '*', '*', '*', '*', layout.EVALUATION
+  ):
+    directory = os.path.dirname(path)
+    # One that learnt has told its own making.
+    if not os.path.exists(os.path.join(directory, layout.STAGE)):
+      record = files.read_json(path, 'the evaluation of an agent')
+      found.append(_origin(root_dir, directory, record['eval_provenance']))
   return found
+
+
+def _origin(
+    root_dir: str, path: str, record: dict[str, Any]
+) -> dict[str, Any]:
+  """The entry of what stands at a path, from its record."""
+  return {'stage': os.path.relpath(path, root_dir), **{
+      name: record.get(name) for name in (
+          'git_revision', 'version', 'seed', 'wall_seconds', 'finished',
+          'machine', 'python', 'packages', 'config',
+      )
+  }}
 
 
 def _matches(root_dir: str, *parts: str) -> list[str]:

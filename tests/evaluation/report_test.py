@@ -68,7 +68,7 @@ def _prior(root, rng):
   )
   files.write_json(
       os.path.join(directory, layout.EXPORT_DIR, layout.ASSURANCE), {
-          'provenance': {'seed': 0, 'git_revision': 'abc'}, 'table': [{
+          'provenance': _STAGE, 'table': [{
               'mode': 'exact', 'max_unsafe_fraction': 0.15,
               'confidence': None, 'latent_bound': 1.5,
               'in_bound_unsafe_fraction': 0.14,
@@ -79,10 +79,24 @@ def _prior(root, rng):
   )
 
 
+def _untrained_agent(root):
+  directory = layout.agent_dir(
+      root, 'seen', _TASK, 'safer_prior_zero', 'default', 0
+  )
+  _agent(root, 'safer_prior_zero', 0)
+  for name in (layout.RESULT, layout.STAGE, layout.CURVE):
+    os.remove(os.path.join(directory, name))
+  path = os.path.join(directory, layout.EVALUATION)
+  evaluation = files.read_json(path, 'it')
+  files.write_json(path, {
+      **evaluation, 'eval_provenance': {**_STAGE, 'wall_seconds': 9.0},
+  })
+
+
 def _confirmation(root):
   directory = layout.export_dir(root, 'seen', 'safer')
   files.write_json(os.path.join(directory, layout.CONFIRMATION), {
-      'provenance': {'seed': 0, 'git_revision': 'abc'}, 'table': [{
+      'provenance': _STAGE, 'table': [{
           'mode': 'certified', 'max_unsafe_fraction': 0.3,
           'latent_bound': 2.25, 'in_bound_unsafe_fraction': 0.1875,
           'safe_actions_in_bound': 0.5, 'p_value': 0.03125,
@@ -138,6 +152,7 @@ def root(tmp_path_factory):
   _agent(root_dir, 'parrot', 0, variant='tradeoff_0.3', bound=2.5)
   _prior(root_dir, np.random.default_rng(0))
   _swept_prior(root_dir)
+  _untrained_agent(root_dir)
   _confirmation(root_dir)
   _held_out_prior(root_dir, np.random.default_rng(1))
   report.make_report(root_dir, films=False)
@@ -151,7 +166,8 @@ def _table(root_dir, name):
 def test_every_cell_is_in_its_table(root):
   assert sorted(
       (row['method'], row['seed']) for row in _table(root, 'table1')
-  ) == [('parrot', 0), ('sac', 0), ('sac', 1), ('safer', 0), ('safer', 1)]
+  ) == [('parrot', 0), ('sac', 0), ('sac', 1), ('safer', 0), ('safer', 1),
+      ('safer_prior_zero', 0)]
   assert [row['method'] for row in _table(root, 'ablations')] == [
       'safer_no_context'
   ]
@@ -338,5 +354,11 @@ def test_each_row_carries_revision_and_seed(root):
   stages = files.read_json(
       os.path.join(results_dir, recorded.PROVENANCE), 'provenance'
   )
-  assert len(stages) == 12
+  assert len(stages) == 15
+  names = {stage['stage'] for stage in stages}
+  assert {
+      'priors/seen/safer', 'priors/seen/safer/export/assurance',
+      'priors/seen/safer/export/confirmation',
+      f'agents/seen/{_TASK}/safer_prior_zero/default/seed0',
+  } <= names
   assert {s['wall_seconds'] for s in stages if 'agents' in s['stage']} == {9.0}
