@@ -228,7 +228,7 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
       ('violations', 1, 'violations in training'),
   )):
     for y, ((method, variant), ours) in enumerate(kinds.items()):
-      scores = _scores(ours, column, scale)
+      scores = tables.scores(ours, column, scale)
       if not scores:
         continue
       colour = style.colour(method)
@@ -361,20 +361,6 @@ def _by_seed(
   steps = sorted(set.intersection(*(set(seed) for seed in seeds.values())))
   values = [[scale * seed[step] for step in steps] for seed in seeds.values()]
   return np.array(steps), np.array(values, float)
-
-
-def _scores(
-    rows: Sequence[Row], column: str, scale: float
-) -> list[np.ndarray]:
-  """One array of runs for each task."""
-  tasks = {row['task'] for row in rows}
-  scores = [
-      scale * np.array([
-          r[column] for r in rows
-          if r['task'] == task and np.isfinite(r[column])
-      ]) for task in sorted(tasks)
-  ]
-  return [score for score in scores if score.size]
 
 
 def _name_targets(

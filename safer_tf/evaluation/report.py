@@ -15,6 +15,7 @@ from safer_tf.evaluation import collect_results
 from safer_tf.evaluation import figures
 from safer_tf.evaluation import film
 from safer_tf.evaluation import gallery
+from safer_tf.evaluation import markdown
 from safer_tf.evaluation import outcome
 from safer_tf.evaluation import page
 from safer_tf.evaluation import recorded
@@ -48,6 +49,12 @@ def make_report(root_dir: str, films: bool = True) -> str:
     )
   body = list(_opening(results))
   body += outcome.outcome(results.table)
+  for name in ('table1', 'ablations'):
+    if results.table(name):
+      files.write_text(
+          os.path.join(layout.results_dir(root_dir), f'{name}.md'),
+          markdown.results(results.table(name)),
+      )
   body += _films(results, root_dir) if films else []
   body += _figures(results, root_dir)
   body += _assurance(results)

@@ -8,6 +8,8 @@ import math
 import os
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
+import numpy as np
+
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.evaluation import statistics
@@ -111,6 +113,27 @@ def label(method: str, variant: str) -> str:
 def with_prior_encoder(rows: Sequence[Row]) -> list[Row]:
   """The rows of all agents but those with an image encoder of their own."""
   return [row for row in rows if row['encoder'] != 'own']
+
+
+def scores(
+    rows: Sequence[Row], column: str, scale: float
+) -> list[np.ndarray]:
+  """One array of runs for each task.
+
+  Args:
+    rows: rows of one method's variant.
+    column: of them.
+    scale: factor on its values.
+
+  Returns:
+    The finite values, by task; tasks without any are left out.
+  """
+  found = [
+      scale * np.array([
+          row[column] for row in task if np.isfinite(row[column])
+      ]) for _, task in sorted(_group(rows, 'task').items())
+  ]
+  return [each for each in found if each.size]
 
 
 def write(results_dir: str, name: str, rows: Iterable[Mapping]) -> None:

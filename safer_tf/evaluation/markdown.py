@@ -1,0 +1,118 @@
+"""The outcome as a page in Markdown, to be read beside the code."""
+
+from __future__ import annotations
+
+import math
+from typing import Iterator, Sequence
+
+import numpy as np
+
+from safer_tf.evaluation import statistics
+from safer_tf.evaluation import style
+from safer_tf.evaluation import tables
+
+_COLUMNS = (('eval_success_rate', 100, '.1f'), ('violations', 1, ',.0f'))
+_PLAIN = (('success', 100, '.0f'), ('violations', 1, ',.0f'))
+_MISSING = '–'
+
+
+def results(rows: Sequence[tables.Row]) -> str:
+  """Every method on every task, and over all tasks.
+
+  Args:
+    rows: rows of `table1` or `ablations`.
+
+  Returns:
+    A page of two tables for each protocol.
+  """
+  lines = [
+      '# Results', '',
+      'Success of the final greedy policy in % / violations in training; means '
+      'over seeds ± sample standard deviations. Made from the table beside it '
+      'by `make_report`.',
+  ]
+  found = tables.outcomes(rows)
+  for protocol in dict.fromkeys(outcome.protocol for outcome in found):
+    ours = [each for each in found if each.protocol == protocol]
+    kept = [
+        row for row in tables.with_prior_encoder(rows)
+        if row['protocol'] == protocol
+    ]
+    lines += ['', f'## {protocol}', '', *_by_task(ours), '', *_over_all(kept)]
+  return '\n'.join(lines) + '\n'
+
+
+def _by_task(found: Sequence[tables.Outcome]) -> Iterator[str]:
+  tasks = sorted({each.task for each in found}, key=style.task_order)
+  yield _row('', *map(style.task_label, tasks), 'mean', 'seeds')
+  yield _row(*['---'] * (len(tasks) + 3))
+  for label in dict.fromkeys(each.label for each in found):
+    ours = {each.task: each for each in found if each.label == label}
+    cells = [_cell(ours[task]) if task in ours else '' for task in tasks]
+    mean = ''
+    if len(ours) == len(tasks):
+      mean = ' / '.join(
+          _number(scale * np.mean([
+              getattr(each, name).mean for each in ours.values()
+          ]), text)
+          for (name, scale, _), (_, _, text) in zip(_PLAIN, _COLUMNS)
+      )
+    counts = sorted({each.success.n for each in ours.values()})
+    yield _row(label, *cells, mean, '-'.join(
+        str(count) for count in dict.fromkeys((counts[0], counts[-1]))
+    ))
+
+
+def _over_all(rows: Sequence[tables.Row]) -> Iterator[str]:
+  """Interquartile means of what was run on every task."""
+  yield 'Interquartile means over tasks and seeds, with 95% stratified '
+  yield 'bootstrap intervals where each task has two seeds or more.'
+  yield ''
+  yield _row('', 'success (%)', 'violations')
+  yield _row(*['---'] * 3)
+  tasks = {row['task'] for row in rows}
+  kinds = dict.fromkeys(
+      (row['method'], row['variant'])
+      for row in sorted(rows, key=lambda row: style.order(row['method']))
+  )
+  for method, variant in kinds:
+    ours = [
+        row for row in rows
+        if (row['method'], row['variant']) == (method, variant)
+    ]
+    if {row['task'] for row in ours} == tasks:
+      yield _row(tables.label(method, variant), *(
+          _interquartile(ours, *column) for column in _COLUMNS
+      ))
+
+
+def _interquartile(
+    rows: Sequence[tables.Row], column: str, scale: float, text: str
+) -> str:
+  scores = tables.scores(rows, column, scale)
+  if not scores:
+    return _MISSING
+  mean = _number(statistics.interquartile_mean(scores), text)
+  if min(map(len, scores)) < 2:
+    return mean
+  low, high = statistics.bootstrap_interval(scores)
+  return f'{mean} [{_number(low, text)}, {_number(high, text)}]'
+
+
+def _cell(outcome: tables.Outcome) -> str:
+  parts = []
+  for name, scale, text in _PLAIN:
+    found = getattr(outcome, name)
+    part = _number(scale * found.mean, text)
+    if not math.isnan(found.deviation):
+      part += f' ± {_number(scale * found.deviation, text)}'
+    parts.append(part)
+  return ' / '.join(parts)
+
+
+def _number(value: float, text: str) -> str:
+  return _MISSING if math.isnan(value) else format(value, text)
+
+
+def _row(*cells: str) -> str:
+  return f'| {" | ".join(cells)} |'

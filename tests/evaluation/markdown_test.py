@@ -1,0 +1,58 @@
+"""The page of results, by hand."""
+
+from __future__ import annotations
+
+import envs
+from safer_tf.evaluation import markdown
+from tests.evaluation import tables_test
+
+_FIRST, _SECOND = envs.EVALUATION[:2]
+
+
+def _run(*args, **kwargs):
+  return tables_test._run(*args, **kwargs)
+
+
+def _lines(rows):
+  return markdown.results(rows).splitlines()
+
+
+def test_cells_are_means_and_deviations_over_seeds():
+  lines = _lines([
+      _run('safer', 0.5, 10, task=_FIRST), _run('safer', 0.7, 30, seed=1),
+      _run('safer', 1.0, 2000, task=_SECOND),
+      _run('sac', 0.0, 5, task=_FIRST),
+  ])
+  assert (
+      '| SAFER | 60 ± 14 / 20 ± 14 | 100 / 2,000 | 80.0 / 1,010 | 1-2 |'
+  ) in lines
+  # Not run on all tasks: no mean.
+  assert '| SAC | 0 / 5 |  |  | 1 |' in lines
+  # 50, 70, 100 and 10, 30, 2000: fewer than four scores lose none.
+  assert '| SAFER | 73.3 | 680 |' in lines
+  assert not any(line.startswith('| SAC | 0.0') for line in lines)
+
+
+def test_variants_and_protocols_stand_apart():
+  lines = _lines([
+      _run('parrot', 0.5, 1), _run('parrot', 0.9, 9, 'own_range'),
+      _run('safer_prior_zero', 0.25, float('nan')),
+      _run('safer', 1.0, 0, protocol='held_out'),
+      _run('safer', 0.0, 777, encoder='own'),
+  ])
+  seen, held_out = lines.index('## seen'), lines.index('## held_out')
+  assert seen < held_out
+  assert '| PARROT | 50 / 1 | 50.0 / 1 | 1 |' in lines[seen:held_out]
+  assert '| PARROT (own_range) | 90 / 9 | 90.0 / 9 | 1 |' in lines
+  assert '| SAFER prior, z = 0 | 25 / – | 25.0 / – | 1 |' in lines
+  assert '| SAFER | 100 / 0 | 100.0 / 0 | 1 |' in lines[held_out:]
+  assert not any('777' in line for line in lines)
+
+
+def test_intervals_need_two_seeds_of_each_task():
+  rows = [
+      _run('safer', 0.8, 10, seed=seed, task=task)
+      for task in (_FIRST, _SECOND) for seed in (0, 1)
+  ]
+  assert '| SAFER | 80.0 [80.0, 80.0] | 10 [10, 10] |' in _lines(rows)
+  assert '| SAFER | 80.0 | 10 |' in _lines(rows[:3])
