@@ -185,12 +185,13 @@ def _is_finished(directory: str, identity: dict[str, Any]) -> bool:
   if not os.path.exists(path):
     return False
   found = files.read_json(path, 'the settings of an agent')
-  if found != identity:
-    different = [
-        f'{name} was {found.get(name)!r}, is now {identity.get(name)!r}'
-        for name in sorted({*found, *identity})
-        if found.get(name) != identity.get(name)
-    ]
+  # A setting that an earlier release did not have is the same unset.
+  different = [
+      f'{name} was {found.get(name)!r}, is now {identity.get(name)!r}'
+      for name in sorted({*found, *identity})
+      if found.get(name) != identity.get(name)
+  ]
+  if different:
     raise errors.UserError(
         f'{directory} holds an agent of other settings: '
         f'{"; ".join(different)}. Choose another train_agent.variant or '
