@@ -218,6 +218,19 @@ def test_raw_action_methods(root, changes):
   assert result['action_space'] == 'raw'
 
 
+def test_a_finished_agent_is_known_again(root, capsys):
+  directory = _train(root, num_steps=90)
+  path = os.path.join(directory, layout.SETTINGS)
+  settings = files.read_json(path, 'its settings')
+  # As an earlier release wrote it, which had no such setting.
+  assert settings.pop('bound_protocol', 0) is None
+  files.write_json(path, settings)
+  assert _train(root, num_steps=90) == directory
+  assert 'nothing to do' in capsys.readouterr().out
+  with pytest.raises(errors.UserError, match='batch_size was .*, is now 9'):
+    _train(root, num_steps=90, batch_size=9)
+
+
 def test_trains_in_the_simulator_from_pixels(tmp_path):
   prior = skill_prior.SkillPrior((48, 48, 3), 6, window=2)
   export.export_prior(
