@@ -13,6 +13,7 @@ from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.evaluation import recorded as recorded_lib
 from safer_tf.evaluation import report
+from safer_tf.experiments import builder
 from safer_tf.experiments import cells
 from safer_tf.experiments import executor as executor_lib
 from safer_tf.experiments import matrix as matrix_lib
@@ -65,7 +66,7 @@ def reproduce(
   """
   matrix = matrix_lib.Matrix().narrowed(only, tasks, methods, seeds)
   root_dir = os.path.abspath(root_dir)
-  todo = matrix_lib.Builder(
+  todo = builder.Builder(
       root_dir, seed, gin_files, bindings, _sizes()
   ).build(matrix)
   if not todo:
@@ -146,8 +147,8 @@ def _pool(
   )
 
 
-def _sizes() -> matrix_lib.Sizes:
-  return matrix_lib.Sizes(
+def _sizes() -> builder.Sizes:
+  return builder.Sizes(
       _value('collect_data.num_steps', 100_000),
       _value('train_prior.num_steps', 5_000),
       _value('train_agent.num_steps', 50_000),

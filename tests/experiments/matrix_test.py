@@ -10,16 +10,17 @@ import pytest
 import envs
 from safer_tf.common import config
 from safer_tf.common import errors
+from safer_tf.experiments import builder
 from safer_tf.experiments import cells
 from safer_tf.experiments import matrix
 from safer_tf.experiments import methods as methods_lib
 
-_SIZES = matrix.Sizes(1000, 10, 10, 2, 10)
+_SIZES = builder.Sizes(1000, 10, 10, 2, 10)
 
 
 def _build(**kwargs):
-  builder = matrix.Builder('/runs/a', 7, ['experiments/x.gin'], [], _SIZES)
-  return builder.build(matrix.Matrix(**kwargs))
+  made = builder.Builder('/runs/a', 7, ['experiments/x.gin'], [], _SIZES)
+  return made.build(matrix.Matrix(**kwargs))
 
 
 def test_cells_are_unique_and_come_after_what_they_need():

@@ -13,6 +13,7 @@ from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.evaluation import report
 from safer_tf.evaluation import tables
+from safer_tf.experiments import builder
 from safer_tf.experiments import cells
 from safer_tf.experiments import matrix
 from safer_tf.experiments import reproduce
@@ -40,7 +41,7 @@ def run(monkeypatch, tmp_path):
         ) for name, script in scripts.items()
     ]
     monkeypatch.setattr(
-        matrix.Builder, 'build', lambda self, chosen: todo
+        builder.Builder, 'build', lambda self, chosen: todo
     )
     monkeypatch.setattr(report, 'make_report', lambda root: f'{root}/report')
     return reproduce.reproduce(str(tmp_path), **kwargs)
@@ -72,7 +73,7 @@ def test_agents_of_another_configuration_are_not_taken_for_finished(
   gin.clear_config()
   path = tmp_path / 'evaluation.json'
   cell = cells.Cell('agent', 'evaluate', (), str(path))
-  monkeypatch.setattr(matrix.Builder, 'build', lambda self, chosen: [cell])
+  monkeypatch.setattr(builder.Builder, 'build', lambda self, chosen: [cell])
   monkeypatch.setattr(report, 'make_report', lambda root: f'{root}/report')
   found = {
       'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
@@ -118,7 +119,7 @@ def test_shipped_experiments(name, agents):
   config.parse([f'experiments/{name}.gin'], [])
   sizes = reproduce._sizes()
   assert sizes.prior_steps == gin.query_parameter('train_prior.num_steps')
-  found = matrix.Builder('/runs/a', 0, [], [], sizes).build(matrix.Matrix())
+  found = builder.Builder('/runs/a', 0, [], [], sizes).build(matrix.Matrix())
   assert sum(cell.name.startswith('agent/') for cell in found) == agents
   # Agents look their bound up among the targets that were computed.
   targets = gin.query_parameter('compute_assurance.targets')

@@ -1,0 +1,295 @@
+"""The cells of a matrix: which there are, in which order, what each needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Iterable, Iterator, NamedTuple, Sequence
+
+from safer_tf.common import layout
+from safer_tf.evaluation import recorded
+from safer_tf.evaluation import style
+from safer_tf.evaluation import tables
+from safer_tf.experiments import cells
+from safer_tf.experiments import matrix as matrix_lib
+from safer_tf.experiments import methods as methods_lib
+
+# Agents of both protocols act in the same box: a small bound is set by single
+# actions, and what is to differ is what the prior has seen.
+_BOUND_PROTOCOL = 'seen'
+
+
+class Sizes(NamedTuple):
+  """Gin values that durations follow from; they only weight the progress."""
+
+  data_steps: int
+  prior_steps: int
+  agent_steps: int
+  evaluation_episodes: int
+  calibration_steps: int
+
+
+# Rough seconds on one core for each unit of `Sizes`, in its order.
+_SECONDS = (1 / 600, 0.2, 1 / 65, 0.08, 12 / 200)
+_START_SECONDS = 15  # Importing and loading, whatever the binary does.
+
+
+class Builder:
+  """Makes the cells of a matrix."""
+
+  def __init__(
+      self, root_dir: str, seed: int, gin_files: Sequence[str],
+      bindings: Sequence[str], sizes: Sizes,
+  ):
+    """Prepares the cells' common flags.
+
+    Args:
+      root_dir: run directory.
+      seed: of the data, the priors and their bounds.
+      gin_files: of the experiment; they come after a method's own.
+      bindings: gin bindings of the experiment.
+      sizes: for the cells' costs.
+    """
+    self._root_dir = root_dir
+    self._seed = seed
+    self._gin_files = tuple(gin_files)
+    self._bindings = tuple(bindings)
+    self._data_parts = 1
+    self._prior_steps = sizes.prior_steps
+    self._costs = {
+        name: _START_SECONDS + count * seconds for name, count, seconds in zip(
+            ('data', 'prior', 'agent', 'evaluate', 'calibrate'), sizes,
+            _SECONDS,
+        )
+    }
+
+  def build(self, matrix: matrix_lib.Matrix) -> list[cells.Cell]:
+    """All cells in the order in which they are wanted.
+
+    First SAFER and PARROT on all tasks with one seed, then the whole of
+    Table 1, then the other parts; each cell after those it needs.
+
+    Args:
+      matrix: what is to be run.
+
+    Returns:
+      Cells, none twice.
+    """
+    self._data_parts = matrix.data_parts
+    found: dict[str, cells.Cell] = {}
+    for cell in self._wanted(matrix):
+      for each in (*self._needed(cell), cell):
+        found.setdefault(each.name, each)
+    return list(found.values())
+
+  def _wanted(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
+    for part in sorted(matrix.parts, key=matrix_lib.PARTS.index):
+      yield from getattr(self, f'_{part}')(matrix)
+
+  def _table1(
+      self, matrix: matrix_lib.Matrix, protocol: str = 'seen'
+  ) -> Iterator[cells.Cell]:
+    tasks = _names(matrix.tasks)
+    for method in [m for m in ('safer', 'parrot') if m in matrix.methods]:
+      for task in tasks:
+        yield from self._runs(protocol, task, method, matrix.seeds[0])
+    for seed in matrix.seeds:
+      for method in matrix.methods:
+        for task in tasks:
+          for variant, bindings in methods_lib.variants(
+              method, matrix.own_range
+          ).items():
+            yield from self._runs(
+                protocol, task, method, seed, variant, bindings
+            )
+
+  def _held_out(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
+    yield from self._table1(matrix, 'held_out')
+    if 'safer' in matrix.methods:
+      for task in _names(matrix.tasks):
+        yield self._calibrate('held_out', 'safer', task)
+
+  def _calibration(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
+    if 'safer' not in matrix.methods:
+      return
+    for task in _names(matrix.tasks):
+      yield self._calibrate('seen', 'safer', task)
+
+  def _ablations(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
+    for seed in matrix.seeds:
+      for method in matrix.ablations:
+        for task in _names(matrix.ablation_tasks):
+          yield from self._runs('seen', task, method, seed)
+
+  def _tradeoff(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
+    if 'safer' not in matrix.methods:
+      return
+    for seed in matrix.seeds:
+      for target in matrix.tradeoff_targets:
+        for task in _names(matrix.tradeoff_tasks):
+          yield from self._runs(
+              'seen', task, 'safer', seed,
+              f'{recorded.TRADEOFF_PREFIX}_{target:g}',
+              (f'train_agent.max_unsafe_fraction = {target}',),
+          )
+      for bound in matrix.tradeoff_ranges:
+        for task in _names(matrix.tasks):
+          yield from self._runs(
+              'seen', task, 'safer', seed, f'{recorded.RANGE_PREFIX}_{bound:g}',
+              (f'train_agent.latent_bound = {bound}',),
+          )
+
+  def _own_encoder(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
+    for seed in matrix.seeds:
+      for method in matrix.own_encoder_methods:
+        for task in _names(matrix.own_encoder_tasks):
+          yield from self._runs(
+              'seen', task, method, seed, 'own_encoder', (),
+              ('encoders/own.gin',),
+          )
+
+  def _prior_sweep(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
+    if 'safer' not in matrix.methods:
+      return
+    for name, bindings in matrix.prior_sweep.items():
+      yield self._prior(
+          'seen', recorded.SWEEP_PREFIX + name, 'safer', (
+              f"train_prior.prior = '{recorded.SWEEP_PREFIX}{name}'",
+              f'train_prior.num_steps = {matrix.prior_sweep_steps}', *bindings,
+          ), matrix.prior_sweep_steps / self._prior_steps,
+      )
+
+  def _runs(
+      self, protocol: str, task: str, method: str, seed: int,
+      variant: str = tables.USUAL, bindings: Sequence[str] = (),
+      gin_files: Sequence[str] = (),
+  ) -> Iterator[cells.Cell]:
+    """An agent's training, where there is one, and its evaluation."""
+    directory = layout.agent_dir(
+        self._root_dir, protocol, task, method, variant, seed
+    )
+    name = os.path.relpath(directory, os.path.join(
+        self._root_dir, layout.AGENTS_DIR
+    ))
+    needs = list(self._inputs(protocol, method))
+    if method not in style.NO_LEARNING:
+      agent = self._cell(
+          f'agent/{name}', 'train_agent', 'agent', seed,
+          os.path.join(directory, layout.STAGE), needs, (
+              f"train_agent.task = '{task}'",
+              f"train_agent.protocol = '{protocol}'",
+              f"train_agent.bound_protocol = '{_BOUND_PROTOCOL}'",
+              f"train_agent.variant = '{variant}'", *bindings,
+          ), (f'methods/{method}.gin',), gin_files,
+      )
+      yield agent
+      needs = [agent.name]
+    yield self._cell(
+        f'evaluate/{name}', 'evaluate', 'evaluate', seed,
+        os.path.join(directory, layout.EVALUATION), needs, (
+            f"evaluate.task = '{task}'", f"evaluate.method = '{method}'",
+            f"evaluate.protocol = '{protocol}'",
+            f"evaluate.bound_protocol = '{_BOUND_PROTOCOL}'",
+            f"evaluate.variant = '{variant}'",
+        ),
+    )
+
+  def _inputs(self, protocol: str, method: str) -> Iterator[str]:
+    parts = methods_lib.METHODS[method]
+    yield f'prior/{protocol}/{parts.prior}'
+    if parts.bound_prior is not None:
+      yield f'assurance/{_BOUND_PROTOCOL}/{parts.bound_prior}'
+
+  def _calibrate(self, protocol: str, prior: str, task: str) -> cells.Cell:
+    return self._cell(
+        f'calibrate/{protocol}/{prior}/{task}', 'evaluate', 'calibrate',
+        self._seed,
+        layout.calibration_file(self._root_dir, protocol, prior, task),
+        (f'assurance/{protocol}/{prior}',), (
+            f"calibrate.task = '{task}'", f"calibrate.prior = '{prior}'",
+            f"calibrate.protocol = '{protocol}'",
+        ), extra=('--calibrate',),
+    )
+
+  def _needed(self, cell: cells.Cell) -> list[cells.Cell]:
+    """Data, priors and bounds that a cell needs, in order."""
+    found = []
+    for name in cell.needs:
+      kind, _, rest = name.partition('/')
+      if kind in ('prior', 'assurance'):
+        protocol, prior = rest.split('/')
+        found += [*self._data(), self._prior(protocol, prior, prior)]
+        if kind == 'assurance':
+          found.append(self._assurance(protocol, prior))
+      if kind == 'data':
+        found += self._data()
+    return found
+
+  def _data(self) -> list[cells.Cell]:
+    """The dataset: one cell, or its parts and one that joins them."""
+    parts = []
+    if self._data_parts > 1:
+      for part in range(self._data_parts):
+        cell = self._cell(
+            f'data/{part}', 'collect_data', 'data', self._seed,
+            layout.data_part(self._root_dir, part, self._data_parts), (), (
+                f'collect_data.part = ({part}, {self._data_parts})',
+                'collect_data.num_workers = 1',
+            ),
+        )
+        parts.append(
+            dataclasses.replace(cell, cost=cell.cost / self._data_parts)
+        )
+    whole = self._cell(
+        'data', 'collect_data', 'data', self._seed,
+        os.path.join(layout.data_dir(self._root_dir), layout.STAGE),
+        [part.name for part in parts], (),
+    )
+    if parts:
+      return [*parts, dataclasses.replace(whole, cost=_START_SECONDS)]
+    return [dataclasses.replace(whole, whole_machine=True)]
+
+  def _prior(
+      self, protocol: str, prior: str, method: str,
+      bindings: Sequence[str] = (), length: float = 1.0,
+  ) -> cells.Cell:
+    """A prior's training; `length` is its share of the usual steps."""
+    cell = self._cell(
+        f'prior/{protocol}/{prior}', 'train_prior', 'prior', self._seed,
+        os.path.join(
+            layout.prior_dir(self._root_dir, protocol, prior), layout.STAGE
+        ), ('data',), (f"train_prior.protocol = '{protocol}'", *bindings),
+        (f'methods/{method}.gin',),
+    )
+    return dataclasses.replace(cell, cost=cell.cost * length)
+
+  def _assurance(self, protocol: str, prior: str) -> cells.Cell:
+    return self._cell(
+        f'assurance/{protocol}/{prior}', 'compute_assurance', 'evaluate',
+        self._seed,
+        os.path.join(
+            layout.export_dir(self._root_dir, protocol, prior),
+            layout.ASSURANCE,
+        ), (f'prior/{protocol}/{prior}',), (
+            f"compute_assurance.prior = '{prior}'",
+            f"compute_assurance.protocol = '{protocol}'",
+        ),
+    )
+
+  def _cell(
+      self, name: str, binary: str, kind: str, seed: int, finished_file: str,
+      needs: Sequence[str], bindings: Sequence[str],
+      before: Sequence[str] = (), after: Sequence[str] = (),
+      extra: Sequence[str] = (),
+  ) -> cells.Cell:
+    """A cell; `before` and `after` are gin files around the experiment's."""
+    return cells.Cell(
+        name, binary, cells.arguments(
+            self._root_dir, seed, (*before, *self._gin_files, *after),
+            (*self._bindings, *bindings), extra,
+        ), finished_file, tuple(needs), self._costs[kind],
+    )
+
+
+def _names(tasks: Iterable[int | str]) -> list[str]:
+  return [matrix_lib.task_name(task) for task in tasks]
