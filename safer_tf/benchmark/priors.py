@@ -21,12 +21,12 @@ from safer_tf.data import collect
 from safer_tf.data import dataset
 from safer_tf.data import pipeline
 from safer_tf.data import store as store_lib
-from safer_tf.prior import compaction
 from safer_tf.prior import learner as learner_lib
 from safer_tf.prior import objective
 from safer_tf.prior import skill_prior
 
 _METHOD = 'methods/safer.gin'
+_MULTIPLE = 32  # Of frames, as in ours.
 _WARM = 3  # Batches before the clock: graphs and buffers are made.
 _PIPELINE_BATCHES = 10  # For each batch of training.
 
@@ -37,29 +37,22 @@ class SeparateWindows(learner_lib.Learner):
   Same model, same batches, same values; W frames a tuple, in a fixed shape.
   """
 
-  def terms(self, batch: pipeline.RunBatch) -> objective.Terms:
+  def terms(self, batch: pipeline.TupleBatch) -> objective.Terms:
     """As `Learner.terms`."""
-    prior, settings = self.prior, self._settings
-    compact = compaction.compact(batch, prior.window, settings.safe_runs)
+    prior = self.prior
     embeddings = tf.reshape(
-        self._embedded(compact), [-1, prior.window, prior.embedding_dim]
+        self._embedded(batch), [-1, prior.window, prior.embedding_dim]
     )
-    mean, stddev = prior.infer_context(embeddings, compact.valid)
+    mean, stddev = prior.infer_context(embeddings, batch.valid)
     log_prob = prior.log_prob(
-        compact.action, embeddings[:, -1], self._context(mean, stddev)
+        batch.action, embeddings[:, -1], self._context(mean, stddev)
     )
-    return objective.safer_objective(
-        log_prob, objective.kl_to_prior(mean, stddev), compact.safe,
-        compact.unsafe, unsafe_weight=settings.unsafe_weight,
-        kl_weight=settings.kl_weight, unsafe_floor=settings.unsafe_floor,
-        freeze_below=settings.freeze_below,
-    )
+    return self.weigh(log_prob, mean, stddev, batch.kind)
 
-
-  def _embedded(self, compact: compaction.CompactBatch) -> tf.Tensor:
+  def _embedded(self, batch: pipeline.TupleBatch) -> tf.Tensor:
     """Embeddings [B * W, E] of all slots of all windows."""
     return self.prior.embed(
-        tf.gather(compact.observation, tf.reshape(compact.window, [-1]))
+        tf.gather(batch.observation, tf.reshape(batch.window, [-1]))
     )
 
 
@@ -69,13 +62,18 @@ class SeparateFrames(SeparateWindows):
   Its count of frames is not fixed; it is rounded up as ours is.
   """
 
-  def _embedded(self, compact: compaction.CompactBatch) -> tf.Tensor:
-    place, count = compaction.chosen(tf.reshape(compact.valid, [-1]))
-    frames = tf.gather(tf.reshape(compact.window, [-1]), place)
-    embeddings = self.prior.embed(tf.gather(compact.observation, frames))
+  def _embedded(self, batch: pipeline.TupleBatch) -> tf.Tensor:
+    place = tf.where(tf.reshape(batch.valid, [-1]))
+    frames = tf.gather(tf.reshape(batch.window, [-1]), place[:, 0])
+    count = tf.size(frames)
+    frames = tf.pad(frames, [[0, -count % _MULTIPLE]])
+    embeddings = self.prior.embed(tf.gather(batch.observation, frames))
     return tf.scatter_nd(
-        place[:count, tf.newaxis], embeddings[:count],
-        [tf.size(compact.window), self.prior.embedding_dim],
+        place, embeddings[:count],
+        tf.stack([
+            tf.size(batch.window, tf.int64),
+            tf.constant(self.prior.embedding_dim, tf.int64),
+        ]),
     )
 
 
@@ -273,7 +271,7 @@ def pipeline_rate(data_dir: str, count: int) -> tuple[float, float, float]:
   for _ in range(_WARM):
     next(source)
   start = time.perf_counter()
-  tuples = sum(float(tf.reduce_sum(next(source).weight)) for _ in range(count))
+  tuples = sum(_counts(next(source))[0] for _ in range(count))
   took = time.perf_counter() - start
   frames = next(source).observation.numpy()
   source.close()
@@ -349,13 +347,9 @@ def _learner(kind: type = learner_lib.Learner) -> learner_lib.Learner:
   return kind(prior, optimizer, settings)
 
 
-def _counts(batch: pipeline.RunBatch) -> tuple[float, float]:
-  """Weighted tuples of a batch, and frames that they need."""
-  batch = pipeline.RunBatch(*map(tf.convert_to_tensor, batch))
-  compact = compaction.compact(
-      batch, _shipped('window'), _shipped('safe_runs')
-  )
-  return float(tf.reduce_sum(batch.weight)), compact.observation.shape[0]
+def _counts(batch: pipeline.TupleBatch) -> tuple[int, int]:
+  """Tuples of a batch, and frames that they need."""
+  return np.count_nonzero(batch.kind >= 0), len(batch.observation)
 
 
 def _encoder_pass(prior: skill_prior.SkillPrior, frames: int) -> Any:

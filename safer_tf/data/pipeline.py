@@ -28,29 +28,35 @@ from safer_tf.data import store as store_lib
 from safer_tf.data import windows
 
 _T = TypeVar('_T')
+_MULTIPLE = 32  # Of a batch's frames and tuples.
 
 
-class RunBatch(NamedTuple):
-  """R runs: first the safe ones, then the unsafe ones.
+class TupleBatch(NamedTuple):
+  """N frames, each once, and B tuples that look at them.
 
   Attributes:
-    observation: [R, W-1+L, ...] frames; slot W-1+l is that of step l. Zeros
-      where no frame exists.
-    valid: bool [R, W-1+L] whether the frame exists.
-    action: float32 [R, L, A] zeros where no step exists.
-    weight: float32 [R, L] 1 where the step is of the run's kind, else 0.
+    observation: [N, ...] frames.
+    window: int32 [B, W] the frames of each tuple's window, oldest first, the
+      current one last.
+    valid: bool [B, W] whether the frame exists.
+    action: float32 [B, A].
+    kind: int32 [B] which of the sampler's kinds the tuple was drawn as; -1 for
+      filling.
   """
 
   observation: tf.Tensor
+  window: tf.Tensor
   valid: tf.Tensor
   action: tf.Tensor
-  weight: tf.Tensor
+  kind: tf.Tensor
 
 
 class RunSampler:
-  """Batches of runs, each a pure function of the seed and its step.
+  """Batches of tuples from runs, each a pure function of the seed and its step.
 
-  Every step of a wanted kind in the split is equally likely.
+  Every step of a wanted kind in the split is equally likely. A run reaches over
+  the ends of its episode and holds steps that are not of the wanted kind: of
+  those, and of frames that no wanted step looks at, nothing is handed on.
   """
 
   def __init__(
@@ -80,14 +86,15 @@ class RunSampler:
     self._store = store
     self._window, self._run_length = window, run_length
     self._seed = seed
+    self._wanted = np.stack([store.wanted(kind) for kind, _ in kinds])
+    self._counts = [count for _, count in kinds]
     episodes = store.split(split)
     lengths = store.index.length[episodes]
     in_split = np.zeros(len(store), bool)
     in_split[episodes] = True
     in_split = np.repeat(in_split, store.index.length)
-    self._draws = []
-    for kind, count in kinds:
-      wanted = store.wanted(kind)
+    self._placements = []
+    for (kind, _), wanted in zip(kinds, self._wanted):
       placements = windows.Placements(
           episodes, lengths, wanted[in_split], run_length
       )
@@ -96,60 +103,81 @@ class RunSampler:
             f'The {split} split has no {kind} steps to learn from. Raise '
             'collect_data.num_steps or its noise_levels.'
         )
-      self._draws.append((wanted, placements, count))
+      self._placements.append(placements)
 
-  def batch(self, step: int) -> RunBatch:
+  def batch(self, step: int) -> TupleBatch:
     """The batch of a training step.
 
     Args:
       step: number of the training step.
 
     Returns:
-      NumPy arrays.
+      NumPy arrays; N and B are multiples of 32, as convolutions are set up
+      anew for every batch size that they have not met.
 
     Raises:
       UserError: a shard is missing or damaged.
     """
-    generator = np.random.default_rng((self._seed, step))
-    runs = sum(count for _, _, count in self._draws)
-    frames = self._window - 1 + self._run_length
-    spec = self._store.spec
-    batch = RunBatch(
+    runs, kind = self._draw(step)
+    index = self._store.index
+    # [R, W-1+L] steps of the episode: slot W-1+l is that of the run's step l.
+    slots = np.arange(1 - self._window, self._run_length)
+    slots = runs.start[:, np.newaxis] + slots
+    valid = (slots >= 0) & (slots < index.length[runs.episode, np.newaxis])
+    exists, steps = (part[:, self._window - 1:] for part in (valid, slots))
+    number = self._store.step_offset[runs.episode, np.newaxis] + steps
+    weighted = exists & self._wanted[
+        kind[:, np.newaxis], np.where(exists, number, 0)
+    ]
+    needed = windows.needed_frames(weighted, valid)
+    # Place of each needed frame among the needed ones; any for the others.
+    place = np.maximum(np.cumsum(needed) - 1, 0).reshape(needed.shape)
+    tuples = np.count_nonzero(weighted)
+    size = _rounded_up(tuples)
+    batch = TupleBatch(
         np.zeros(
-            (runs, frames) + spec.observation_shape, spec.observation_dtype
+            (_rounded_up(needed.sum()),) + self._store.spec.observation_shape,
+            self._store.spec.observation_dtype,
         ),
-        np.zeros((runs, frames), bool),
-        np.zeros((runs, self._run_length, spec.action_size), np.float32),
-        np.zeros((runs, self._run_length), np.float32),
+        np.zeros((size, self._window), np.int32),
+        np.zeros((size, self._window), bool),
+        np.zeros((size, self._store.spec.action_size), np.float32),
+        np.full(size, -1, np.int32),
     )
-    row = 0
-    for wanted, placements, count in self._draws:
-      for episode, start in zip(*placements.sample(generator, count)):
-        self._fill(batch, row, wanted, episode, start)
-        row += 1
+    batch.window[:tuples] = windows.sliding(place, self._window)[weighted]
+    batch.valid[:tuples] = windows.sliding(valid, self._window)[weighted]
+    batch.kind[:tuples] = np.broadcast_to(
+        kind[:, np.newaxis], weighted.shape
+    )[weighted]
+    frame = row = 0
+    for run, episode_number in enumerate(runs.episode):
+      episode = self._store.read(episode_number)
+      looked_at, acted = slots[run, needed[run]], steps[run, weighted[run]]
+      batch.observation[frame:frame + len(looked_at)] = (
+          episode.observation[looked_at]
+      )
+      batch.action[row:row + len(acted)] = episode.action[acted]
+      frame, row = frame + len(looked_at), row + len(acted)
     return batch
 
-  def _fill(
-      self, batch: RunBatch, row: int, wanted: np.ndarray, number: int,
-      start: int,
-  ) -> None:
-    episode = self._store.read(number)
-    frames = windows.slots(
-        start - (self._window - 1), batch.valid.shape[1], len(episode)
-    )
-    batch.observation[row, frames.target] = episode.observation[frames.source]
-    batch.valid[row, frames.target] = True
-    steps = windows.slots(start, self._run_length, len(episode))
-    batch.action[row, steps.target] = episode.action[steps.source]
-    offset = self._store.step_offset[number]
-    batch.weight[row, steps.target] = wanted[
-        offset + steps.source.start:offset + steps.source.stop
+  def _draw(self, step: int) -> tuple[windows.Runs, np.ndarray]:
+    """R runs and the kind [R] that each was drawn for."""
+    generator = np.random.default_rng((self._seed, step))
+    drawn = [
+        placements.sample(generator, count)
+        for placements, count in zip(self._placements, self._counts)
     ]
+    kind = np.repeat(np.arange(len(drawn)), self._counts)
+    return windows.Runs(*map(np.concatenate, zip(*drawn))), kind
+
+
+def _rounded_up(count: int) -> int:
+  return int(count + -count % _MULTIPLE)
 
 
 def training_batches(
     sampler: RunSampler, first_step: int = 0, depth: int = 4
-) -> Generator[RunBatch, None, None]:
+) -> Generator[TupleBatch, None, None]:
   """Endless batches of tensors, made ahead in the background.
 
   Args:

@@ -79,29 +79,30 @@ class Placements:
     return Runs(self._episodes[row], start)
 
 
-class Slots(NamedTuple):
-  """Which part of an array of n slots holds which steps of an episode.
-
-  Attributes:
-    source: steps of the episode that exist.
-    target: the slots that they fill; the others are padding.
-  """
-
-  source: slice
-  target: slice
-
-
-def slots(first: int, count: int, length: int) -> Slots:
-  """Lays the steps first .. first + count - 1 of an episode into slots.
+def needed_frames(weighted: np.ndarray, valid: np.ndarray) -> np.ndarray:
+  """Frames of runs that stand in the window of a step that counts.
 
   Args:
-    first: step of slot 0, may be negative.
-    count: number of slots.
-    length: steps T of the episode.
+    weighted: bool [R, L] the steps that count.
+    valid: bool [R, W-1+L] whether the frame exists; slot W-1+l is that of
+      step l.
 
   Returns:
-    Slices of equal size; empty ones where nothing exists.
+    bool [R, W-1+L].
   """
-  low = min(max(first, 0), length)
-  high = min(max(first + count, low), length)
-  return Slots(slice(low, high), slice(low - first, high - first))
+  before = valid.shape[1] - weighted.shape[1]
+  padded = np.pad(weighted, ((0, 0), (before, before)))
+  return valid & sliding(padded, before + 1).any(axis=-1)
+
+
+def sliding(values: np.ndarray, window: int) -> np.ndarray:
+  """Windows of a run's slots.
+
+  Args:
+    values: [R, W-1+L].
+    window: W.
+
+  Returns:
+    [R, L, W], a view.
+  """
+  return np.lib.stride_tricks.sliding_window_view(values, window, axis=1)

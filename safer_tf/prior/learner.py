@@ -1,16 +1,15 @@
-"""One gradient step of a skill prior on a batch of runs (Algorithm 2)."""
+"""One gradient step of a skill prior on a batch of tuples (Algorithm 2)."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Mapping
+from typing import Any, Mapping
 
 import tensorflow as tf
 
 from safer_tf.common import errors
 from safer_tf.data import pipeline
-from safer_tf.prior import compaction
 from safer_tf.prior import objective
 from safer_tf.prior import skill_prior
 
@@ -22,8 +21,6 @@ class Settings:
   """What a gradient step depends on; see `objective.safer_objective`.
 
   Attributes:
-    safe_runs: the first runs of a batch are the safe ones; the others hold
-      unsafe tuples.
     unsafe_weight: lambda of Eq. 4.
     kl_weight: weight of the KL terms; 1 is Eq. 4.
     unsafe_floor: nats.
@@ -34,7 +31,6 @@ class Settings:
     seed: of the samples of c.
   """
 
-  safe_runs: int
   unsafe_weight: float
   kl_weight: float
   unsafe_floor: float
@@ -96,32 +92,49 @@ class Learner(tf.Module):
     self.optimizer = optimizer
     self.step = tf.Variable(0, dtype=tf.int64, name='step', trainable=False)
     self._settings = settings
+    self._traced: Any = None  # `_train_step`, once a batch has been seen.
 
-  def terms(self, batch: pipeline.RunBatch) -> objective.Terms:
-    """The objective of a batch of runs.
+  def terms(self, batch: pipeline.TupleBatch) -> objective.Terms:
+    """The objective of a batch.
 
     Every frame is embedded once, however many windows it stands in.
 
     Args:
-      batch: R runs of L steps, safe ones first.
+      batch: tuples of kind 0 are the safe ones, of kind 1 the unsafe ones.
 
     Returns:
       The loss and its terms.
     """
-    prior, settings = self.prior, self._settings
-    compact = compaction.compact(batch, prior.window, settings.safe_runs)
-    embeddings = prior.embed(compact.observation)
-    mean, stddev = prior.infer_windows(
-        embeddings, compact.window, compact.valid
-    )
+    prior = self.prior
+    embeddings = prior.embed(batch.observation)
+    mean, stddev = prior.infer_windows(embeddings, batch.window, batch.valid)
     log_prob = prior.log_prob(
-        compact.action, tf.gather(embeddings, compact.window[:, -1]),
+        batch.action, tf.gather(embeddings, batch.window[:, -1]),
         self._context(mean, stddev),
     )
+    return self.weigh(log_prob, mean, stddev, batch.kind)
+
+  def weigh(
+      self, log_prob: tf.Tensor, mean: tf.Tensor, stddev: tf.Tensor,
+      kind: tf.Tensor,
+  ) -> objective.Terms:
+    """The objective of likelihoods and posteriors.
+
+    Args:
+      log_prob: float32 [B], nats.
+      mean: float32 [B, C] of the posterior.
+      stddev: float32 [B, C].
+      kind: int32 [B] as in `terms`.
+
+    Returns:
+      The loss and its terms.
+    """
+    settings = self._settings
+    safe, unsafe = (tf.cast(kind == each, tf.float32) for each in (0, 1))
     return objective.safer_objective(
-        log_prob, objective.kl_to_prior(mean, stddev), compact.safe,
-        compact.unsafe, unsafe_weight=settings.unsafe_weight,
-        kl_weight=settings.kl_weight, unsafe_floor=settings.unsafe_floor,
+        log_prob, objective.kl_to_prior(mean, stddev), safe, unsafe,
+        unsafe_weight=settings.unsafe_weight, kl_weight=settings.kl_weight,
+        unsafe_floor=settings.unsafe_floor,
         freeze_below=settings.freeze_below,
     )
 
@@ -133,17 +146,26 @@ class Learner(tf.Module):
     seed = tf.stack([tf.constant(self._settings.seed, tf.int64), self.step])
     return mean + stddev * tf.random.stateless_normal(tf.shape(mean), seed)
 
-  @tf.function
-  def train_step(self, batch: pipeline.RunBatch) -> dict[str, tf.Tensor]:
+  def train_step(self, batch: pipeline.TupleBatch) -> dict[str, tf.Tensor]:
     """Takes one gradient step.
 
     Args:
-      batch: R runs of L steps, safe ones first; of fixed shapes.
+      batch: as in `terms`; batches may differ in their counts of frames and
+        tuples.
 
     Returns:
       Scalars: the objective's terms, `gradient_norm` before clipping, and
       `tuples`, the count of those that weighed.
     """
+    if self._traced is None:
+      # One trace for all counts.
+      signature = type(batch)(*(
+          tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in batch
+      ))
+      self._traced = tf.function(self._train_step, [signature])
+    return self._traced(batch)
+
+  def _train_step(self, batch: pipeline.TupleBatch) -> dict[str, tf.Tensor]:
     variables = self.prior.trainable_variables
     with tf.GradientTape() as tape:
       terms = self.terms(batch)
@@ -155,7 +177,7 @@ class Learner(tf.Module):
     self.step.assign_add(1)
     return {
         **terms._asdict(), 'gradient_norm': norm,
-        'tuples': tf.reduce_sum(batch.weight),
+        'tuples': tf.math.count_nonzero(batch.kind >= 0, dtype=tf.float32),
     }
 
 

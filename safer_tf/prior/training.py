@@ -263,7 +263,7 @@ class _Run:
     )
 
   def _fail(
-      self, step: int, batch: pipeline.RunBatch,
+      self, step: int, batch: pipeline.TupleBatch,
       metrics: Mapping[str, tf.Tensor],
   ) -> None:
     path = os.path.join(self._directory, _FAILED_BATCH)

@@ -125,7 +125,7 @@ def test_separate_windows_compute_the_same(data_dir):
       store_lib.EpisodeStore(data_dir), 'train',
       [('safe_success', 2), ('unsafe', 2)], 16, 6, seed=0,
   )
-  batch = pipeline.RunBatch(*map(tf.convert_to_tensor, sampler.batch(0)))
+  batch = pipeline.TupleBatch(*map(tf.convert_to_tensor, sampler.batch(0)))
   ours, *others = (
       priors._learner(kind) for kind in (
           priors.learner_lib.Learner, priors.SeparateWindows,

@@ -30,40 +30,51 @@ def _number_and_step(frame):
   return int(frame.ravel()[0]) - 1, int(frame.ravel()[1]) - 1
 
 
-def test_runs_never_cross_episodes_and_pad_as_stated(store):
+def test_tuples_are_the_wanted_steps_of_the_runs(store):
+  sampler = _sampler(store)
+  kinds = 'safe_success', 'unsafe'
   for step in range(20):
-    batch = _sampler(store).batch(step)
-    for row in range(8):
-      found = {
-          slot: _number_and_step(frame)
-          for slot, frame in enumerate(batch.observation[row])
-          if batch.valid[row, slot]
-      }
-      (number,) = {number for number, _ in found.values()}
-      (first,) = {step - slot for slot, (_, step) in found.items()}
-      for slot in range(_WINDOW - 1 + _LENGTH):
-        exists = 0 <= first + slot < store.index.length[number]
-        assert batch.valid[row, slot] == exists
-        if not exists:
-          assert not batch.observation[row, slot].any()
+    batch, (runs, kind) = sampler.batch(step), sampler._draw(step)
+    expected = []
+    for number, start, each in zip(*runs, kind):
+      offset, wanted = store.step_offset[number], store.wanted(kinds[each])
+      steps = range(max(start, 0), min(
+          start + _LENGTH, store.index.length[number]
+      ))
+      found = [(each, number, time) for time in steps if wanted[offset + time]]
+      assert found  # Every run holds a wanted step.
+      expected += found
+    counted = batch.kind >= 0
+    current = batch.observation[batch.window[counted, -1]]
+    assert expected == [
+        (each, *_number_and_step(frame))
+        for each, frame in zip(batch.kind[counted], current)
+    ]
+    for action, (_, number, time) in zip(batch.action[counted], expected):
+      np.testing.assert_array_equal(action, store.read(number).action[time])
 
 
-def test_actions_and_weights_belong_to_their_frames(store):
+def test_windows_hold_the_frames_up_to_the_step_and_never_cross_episodes(store):
   batch = _sampler(store).batch(3)
-  wanted = [store.wanted('safe_success')] * 5 + [store.wanted('unsafe')] * 3
-  for row, step in itertools.product(range(8), range(_LENGTH)):
-    slot = _WINDOW - 1 + step
-    if not batch.valid[row, slot]:
-      assert batch.weight[row, step] == 0
-      assert not batch.action[row, step].any()
-      continue
-    number, time = _number_and_step(batch.observation[row, slot])
-    np.testing.assert_array_equal(
-        batch.action[row, step], store.read(number).action[time]
-    )
-    offset = store.step_offset[number] + time
-    assert batch.weight[row, step] == wanted[row][offset]
-  assert (batch.weight.sum(1) > 0).all()  # Every run holds a wanted step.
+  for row in np.flatnonzero(batch.kind >= 0):
+    number, time = _number_and_step(batch.observation[batch.window[row, -1]])
+    for back in range(_WINDOW):
+      slot = _WINDOW - 1 - back
+      assert batch.valid[row, slot] == (time >= back)
+      if time >= back:
+        frame = batch.observation[batch.window[row, slot]]
+        assert _number_and_step(frame) == (number, time - back)
+  assert not batch.valid[batch.kind < 0].any()
+
+
+def test_no_frame_is_handed_on_that_no_tuple_needs(store, monkeypatch):
+  rounded = _sampler(store).batch(0)
+  assert len(rounded.observation) % 32 == len(rounded.kind) % 32 == 0
+  monkeypatch.setattr(pipeline, '_MULTIPLE', 1)
+  batch = _sampler(store).batch(0)
+  assert (batch.kind >= 0).all()
+  assert len(set(batch.window[batch.valid])) == len(batch.observation)
+  assert len(batch.observation) < 8 * (_WINDOW - 1 + _LENGTH)
 
 
 def test_every_wanted_step_is_equally_likely(store):
@@ -71,9 +82,8 @@ def test_every_wanted_step_is_equally_likely(store):
   counts = np.zeros(store.step_offset[-1])
   for step in range(60):
     batch = sampler.batch(step)
-    for row, column in zip(*np.nonzero(batch.weight)):
-      frame = batch.observation[row, _WINDOW - 1 + column]
-      number, time = _number_and_step(frame)
+    for place in batch.window[batch.kind >= 0, -1]:
+      number, time = _number_and_step(batch.observation[place])
       counts[store.step_offset[number] + time] += 1
   in_train = np.isin(
       np.repeat(np.arange(len(store)), store.index.length), store.split('train')
@@ -97,8 +107,8 @@ def test_batch_is_a_function_of_seed_and_step(store):
   for step in (7, 0):
     for left, right in zip(one.batch(step), same.batch(step)):
       np.testing.assert_array_equal(left, right)
-  assert (one.batch(0).action != one.batch(1).action).any()
-  assert (one.batch(0).action != _sampler(store, 1).batch(0).action).any()
+  for other in one.batch(1), _sampler(store, 1).batch(0):
+    assert not np.array_equal(one.batch(0).action, other.action)
 
 
 def test_resumed_training_sees_the_batches_it_would_have_seen(store):

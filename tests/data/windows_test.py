@@ -49,13 +49,14 @@ def test_no_wanted_step_gives_no_placement():
   assert not len(none)
 
 
-@pytest.mark.parametrize('first', range(-6, 9))
-def test_slots_hold_exactly_the_steps_that_exist(first):
-  count, length = 4, 5
-  filled = np.full(count, -1)
-  source, target = windows.slots(first, count, length)
-  filled[target] = np.arange(length)[source]
-  expected = [
-      step if 0 <= step < length else -1 for step in range(first, first + count)
-  ]
-  assert filled.tolist() == expected
+@pytest.mark.parametrize('window', [1, 2, 5])
+def test_needed_frames_equal_brute_force(window):
+  random = np.random.default_rng(window)
+  weighted = random.random((20, 6)) < 0.3
+  valid = random.random((20, window - 1 + 6)) < 0.7
+  expected = np.zeros_like(valid)
+  for run, step in zip(*np.nonzero(weighted)):
+    expected[run, step:step + window] = True
+  np.testing.assert_array_equal(
+      windows.needed_frames(weighted, valid), expected & valid
+  )

@@ -10,12 +10,12 @@ from safer_tf.prior import learner
 from safer_tf.prior import objective
 from safer_tf.prior import skill_prior
 
-_WINDOW, _RUNS, _SAFE_RUNS, _STEPS = 3, 6, 4, 5
+_WINDOW = 3
 
 
 def _settings(**changes):
   return learner.Settings(**{
-      'safe_runs': _SAFE_RUNS, 'unsafe_weight': 0.1, 'kl_weight': 0.5,
+      'unsafe_weight': 0.1, 'kl_weight': 0.5,
       'unsafe_floor': -20.0, 'freeze_below': -1000.0, 'sample_context': False,
       'max_gradient_norm': 10.0, 'seed': 0, **changes,
   })
@@ -32,38 +32,33 @@ def _learner(optimizer='adam', rate=1e-3, final=1e-3, **changes):
   )
 
 
-def _batch():
+def _batch(frames=40, tuples=20):
   random = np.random.default_rng(0)
-  frames = _WINDOW - 1 + _STEPS
-  valid = np.arange(frames) >= random.integers(0, frames - 2, [_RUNS, 1])
-  weight = (random.random([_RUNS, _STEPS]) < 0.6) & valid[:, _WINDOW - 1:]
-  observation = random.normal(size=[_RUNS, frames, 4])
-  observation[~valid] = 0
-  return pipeline.RunBatch(*map(tf.convert_to_tensor, (
-      observation.astype('f'), valid,
-      random.normal(size=[_RUNS, _STEPS, 2]).astype('f'), weight.astype('f'),
+  time = np.minimum(np.arange(tuples) % 7, _WINDOW - 1)
+  kind = np.repeat([0, 1, -1], [tuples // 2, tuples // 4, tuples // 4])
+  return pipeline.TupleBatch(*map(tf.convert_to_tensor, (
+      random.normal(size=[frames, 4]).astype('f'),
+      random.integers(frames, size=[tuples, _WINDOW]).astype(np.int32),
+      np.arange(_WINDOW)[::-1] <= time[:, np.newaxis],
+      random.normal(size=[tuples, 2]).astype('f'), kind.astype(np.int32),
   )))
 
 
 def test_objective_equals_embedding_every_window_separately():
   model, batch = _learner(), _batch()
   prior = model.prior
-  runs, steps = np.nonzero(batch.weight.numpy())
-  windows, valid = (
-      np.stack([
-          values.numpy()[run, step:step + _WINDOW]
-          for run, step in zip(runs, steps)
-      ]) for values in (batch.observation, batch.valid)
+  counted = batch.kind.numpy() >= 0
+  window, valid, action, kind = (
+      part.numpy()[counted] for part in batch[1:]
   )
   embeddings = tf.reshape(
-      prior.embed(windows.reshape(-1, 4)), [len(runs), _WINDOW, -1]
+      prior.embed(batch.observation.numpy()[window.ravel()]),
+      [len(kind), _WINDOW, -1],
   )
   mean, stddev = prior.infer_context(embeddings, valid)
-  log_prob = prior.log_prob(
-      batch.action.numpy()[runs, steps], embeddings[:, -1], mean
-  )
-  safe = (runs < _SAFE_RUNS).astype('f')
-  assert 0 < safe.sum() < len(safe)
+  log_prob = prior.log_prob(action, embeddings[:, -1], mean)
+  safe = (kind == 0).astype('f')
+  assert 0 < safe.sum() < len(safe) < len(counted)
   expected = objective.safer_objective(
       log_prob, objective.kl_to_prior(mean, stddev), safe, 1 - safe,
       unsafe_weight=0.1, kl_weight=0.5, unsafe_floor=-20.0,
@@ -74,6 +69,16 @@ def test_objective_equals_embedding_every_window_separately():
     assert getattr(terms, name).numpy() == pytest.approx(
         value.numpy(), rel=1e-4, abs=1e-5
     ), name
+
+
+def test_batches_of_all_sizes_share_one_trace():
+  model = _learner()
+  counts = set()
+  for frames, tuples in ((40, 20), (24, 32), (8, 8)):
+    found = model.train_step(_batch(frames, tuples))
+    assert found['tuples'] == tuples * 3 // 4
+    counts.add(model._traced.experimental_get_tracing_count())
+  assert len(counts) == 1
 
 
 def test_samples_of_the_context_follow_seed_and_step():
@@ -95,7 +100,7 @@ def test_samples_of_the_context_follow_seed_and_step():
 def test_a_step_lowers_the_loss(optimizer):
   model, batch = _learner(optimizer), _batch()
   first, *_, last = (model.train_step(batch) for _ in range(6))
-  assert first['tuples'] == batch.weight.numpy().sum()
+  assert first['tuples'] == np.sum(batch.kind.numpy() >= 0)
   assert learner.is_finite(last)
   assert last['loss'] < first['loss']
   assert model.step.numpy() == 6
