@@ -10,6 +10,8 @@ import shutil
 import sys
 from typing import Optional
 
+import gin
+
 import envs
 from safer_tf.benchmark import measurement
 from safer_tf.benchmark import scaling
@@ -21,6 +23,7 @@ from safer_tf.common import layout
 from safer_tf.experiments import cells
 from safer_tf.experiments import process
 
+_METHOD = 'methods/safer.gin'
 _STOCK_UPDATES = 7
 _FLOOR_UPDATES = 30
 _OWN = ('encoders/own.gin',)
@@ -47,21 +50,21 @@ def measure(
       layout.export_dir(run_dir, 'seen', 'safer'),
   )
   return [
-      _whole_cell(run_dir, sizes, full, 'prior', (), 128, 1, 12),
-      _whole_cell(
-          run_dir, sizes, full, 'own', _OWN, 64, timing.cores(), 45
-      ),
+      _whole_cell(run_dir, sizes, full, 'prior', (), 1, 12),
+      _whole_cell(run_dir, sizes, full, 'own', _OWN, timing.cores(), 45),
       _side_by_side(run_dir, sizes, full),
   ]
 
 
 def _whole_cell(
     run_dir: str, sizes: sizes_lib.Sizes, full: bool, encoder: str,
-    gin_files: tuple[str, ...], batch_size: int, threads: int,
-    most_minutes: float,
+    gin_files: tuple[str, ...], threads: int, most_minutes: float,
 ) -> measurement.Measurement:
   """Minutes of one cell, evaluation included, as separate processes (row 8)."""
   one_core = threads == 1
+  batch_size = timing.alone(
+      'safer_tf.benchmark.cells:shipped_batch_size', gin_files
+  )
 
   def seconds(num_steps, episodes):
     return cell_seconds(
@@ -101,6 +104,12 @@ def _whole_cell(
   )
 
 
+def shipped_batch_size(gin_files: tuple[str, ...]) -> int:
+  """Transitions of an update, by gin files that follow SAFER's own."""
+  config.parse([_METHOD, *gin_files], [])
+  return gin.query_parameter('train_agent.batch_size')
+
+
 def cell_seconds(
     run_dir: str, name: str, gin_files: tuple[str, ...], num_steps: int,
     episodes: Optional[int], threads: int, one_core: bool,
@@ -132,7 +141,7 @@ def cell_seconds(
   for binary, values in stages.items():
     cell = cells.Cell(
         f'{variant}-{binary}', binary, cells.arguments(
-            run_dir, 0, ('methods/safer.gin', *gin_files),
+            run_dir, 0, (_METHOD, *gin_files),
             [f'{binary}.{value}' for value in values],
         ), finished_file='',
     )
@@ -156,7 +165,7 @@ def _side_by_side(
 ) -> measurement.Measurement:
   """Two cells of one thread each, together and in turn (row 9)."""
   steps = sizes.whole_cell_steps if full else sizes.cell_steps[1]
-  rounds = 1 if full else max(1, sizes.rounds // 2 + 1)
+  rounds = 2 if full else max(1, sizes.rounds // 2 + 1)
   pair, warm = (
       [(run_dir, seed, count) for seed in (0, 1)]
       for count in (steps, min(steps, _WARM_STEPS))
@@ -167,7 +176,7 @@ def _side_by_side(
       'two pure-Python loops over one', found.loops,
       (measurement.Target('ratio', '>=', 0.95),), 2.0,
       'two cores that share nothing', scaled=not full,
-      note='processes already started',
+      note=f'processes already started; {rounds} turns, in alternating order',
   )
 
 
@@ -184,7 +193,7 @@ def train_cell(run_dir: str, seed: int, num_steps: int, name: str) -> None:
 
   variant = f'side-{name}'
   shutil.rmtree(_agent_dir(run_dir, variant, seed), ignore_errors=True)
-  config.parse(['methods/safer.gin'], [])
+  config.parse([_METHOD], [])
   with contextlib.redirect_stderr(io.StringIO()):  # Two bars would mingle.
     train_agent.train_agent(
         run_dir, seed, task=envs.EVALUATION[0], num_steps=num_steps,

@@ -22,7 +22,7 @@ from safer_tf.data import collect
 from safer_tf.data import schema
 
 _PAPER_STEPS = 1_000_000  # Section 5.1.
-_LONGER = 4  # Times as many steps, to see whether the cost is linear.
+_LONGER = 16  # Times as many steps, to see whether the cost is linear.
 _SOURCE = collect.Source(
     'envs:load_task', 'envs.scripted:ScriptedPolicy', scripted.NOISE_LEVELS, 0
 )
@@ -104,6 +104,8 @@ def measure(
           (measurement.Target('ratio', '<=', 1.05),),
           timing.alone('safer_tf.benchmark.collection:timing.peak_memory'),
           'a process that has imported the same',
+          note=f'of {len(turns)} shards of {sizes.collection_steps} steps, '
+          'each of another task',
       ),
       _linearity(sizes),
   ]
@@ -111,7 +113,7 @@ def measure(
 
 def _linearity(sizes: sizes_lib.Sizes) -> measurement.Measurement:
   """Time of a step in a large shard over that in a small one (row 10)."""
-  small = max(1, sizes.collection_steps // _LONGER)
+  small = max(1, sizes.collection_steps // 4)
   costs: dict[int, list[float]] = {small: [], small * _LONGER: []}
   with timing.warm_pool(1) as pool:
     for turn, task in enumerate(envs.ALL[-sizes.rounds:]):

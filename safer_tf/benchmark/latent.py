@@ -16,6 +16,7 @@ import envs
 from safer_tf.benchmark import measurement
 from safer_tf.benchmark import sizes as sizes_lib
 from safer_tf.benchmark import timing
+from safer_tf.common import config
 from safer_tf.prior import export
 from safer_tf.prior import skill_prior
 from safer_tf.rl import latent_env
@@ -55,6 +56,10 @@ def measure(
   del full
   small, usual, large = sizes.windows
   here = 'safer_tf.benchmark.latent'
+  for window in sizes.windows:
+    timing.alone(
+        f'{here}:untrained_prior', _prior_path(root_dir, window), window
+    )
   costs = dict(zip(sizes.windows, timing.alone(
       f'{here}:costs', root_dir, sizes.windows, sizes.latent_steps
   )))
@@ -93,21 +98,21 @@ def measure(
   ]
 
 
-def untrained_prior(path: str, window: int = 16) -> str:
+def untrained_prior(path: str, window: int = 16) -> None:
   """Exports a SAFER prior of random weights: it costs what a trained one does.
 
   Args:
-    path: directory to make, unless it is there.
+    path: directory to make or replace.
     window: W.
-
-  Returns:
-    The same path.
   """
-  if not os.path.exists(path):
-    tf.keras.utils.set_random_seed(0)
-    prior = skill_prior.SkillPrior((48, 48, 3), 6, window)
-    export.export_prior(prior, path, 'safer', 'uint8', {'untrained': True})
-  return path
+  config.parse(['methods/safer.gin'], [])
+  tf.keras.utils.set_random_seed(0)
+  prior = skill_prior.SkillPrior((48, 48, 3), 6, window)
+  export.export_prior(prior, path, 'safer', 'uint8', {'untrained': True})
+
+
+def _prior_path(root_dir: str, window: int) -> str:
+  return os.path.join(root_dir, 'untrained', f'w{window}')
 
 
 class _Timed(wrappers.PyEnvironmentBaseWrapper):
@@ -140,7 +145,7 @@ def costs(
   """Steps latent environments of several windows by turns.
 
   Args:
-    root_dir: where priors are exported to.
+    root_dir: where the priors stand.
     windows: W of each.
     num_steps: of each.
 
@@ -171,7 +176,7 @@ def in_place(
   """Median milliseconds beyond the simulator while that runs too.
 
   Args:
-    root_dir: where priors are exported to.
+    root_dir: where the priors stand.
     windows: W of each; they take turns.
     num_steps: steps of each.
 
@@ -191,10 +196,7 @@ class _Stage:
   """One window's environment, and the plain way to do the same."""
 
   def __init__(self, root_dir: str, window: int, still: bool):
-    path = untrained_prior(
-        os.path.join(root_dir, 'untrained', f'w{window}'), window
-    )
-    self._prior = export.load_prior(path)
+    self._prior = export.load_prior(_prior_path(root_dir, window))
     self._embed_one = self._prior.for_one('embed')
     simulator = envs.load_task(envs.EVALUATION[0])
     self._simulator = _Timed(_Still(simulator) if still else simulator)

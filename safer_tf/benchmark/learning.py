@@ -34,8 +34,11 @@ _ENCODERS: dict[str, tuple[str, ...]] = {
     'own': ('encoders/own.gin',), 'prior': (),
 }
 _BOUND = 1.0
-_TASK = envs.EVALUATION[0]
+# Random latents solve a good part of it. Where they seldom do, when learning
+# begins is chance, and three seeds of two versions compare little else.
+_TASK = envs.EVALUATION[2]
 _POINTS = 10  # Of a learning curve.
+_LAST = 2  # Points that make its end.
 _HERE = 'safer_tf.benchmark.learning'
 # The fast prior embeds each frame of a run of steps once. The plain one draws
 # each tuple on its own, as many as a fast batch holds, and embeds all frames of
@@ -52,6 +55,11 @@ _LIKELIHOODS = {
     'safe_log_prob': True, 'unsafe_log_prob': False,
     'unsafe_share_above_safe_median': False,
 }
+_UNSAFE_SHORTFALL = (
+    'the objective stops pushing an unsafe tuple down at '
+    'train_prior.unsafe_floor (-8 nats): how far below a mean lies is left to '
+    'chance, and the share above the safe median is what the objective shapes'
+)
 
 
 def measure(
@@ -92,32 +100,38 @@ def measure(
       encoder: {run: _result(run_dir, encoder, *run) for run in runs}
       for encoder in _ENCODERS
   }
-  return [
-      *(
-          _compared(
-              f'prior, {name} of held-out steps',
-              {run: stage['test'][name] for run, stage in stages.items()},
-              more_is_better, 'tuples one by one, windows embedded apart',
-              _revisions(stages),
-          ) for name, more_is_better in _LIKELIHOODS.items()
-      ),
-      *(
-          _compared(
-              f'agent, {encoder} encoder, mean success of the curve',
-              {run: _mean_success(rows, encoder, *run) for run in runs},
-              True, 'stock SacAgent' + (
-                  ', three encoders' if encoder == 'own' else ', not compiled'
-              ), _revisions(results),
-          ) for encoder, results in trained.items()
-      ),
-      *(
-          _compared(
-              f'agent, {encoder} encoder, violations in training',
-              {run: result['violations'] for run, result in results.items()},
-              False, 'as above', _revisions(results),
-          ) for encoder, results in trained.items()
-      ),
+  ends = _ends(sizes.learning_steps)[-_LAST:]
+  lines = [
+      _compared(
+          f'prior, {name} of held-out steps',
+          {run: stage['test'][name] for run, stage in stages.items()},
+          more_is_better, 'tuples one by one, windows embedded apart', stages,
+          _UNSAFE_SHORTFALL if name == 'unsafe_log_prob' else '',
+      ) for name, more_is_better in _LIKELIHOODS.items()
   ]
+  for encoder, results in trained.items():
+    plain = 'stock SacAgent' + (
+        ', three encoders' if encoder == 'own' else ', not compiled'
+    )
+    rates = {run: _rates(rows, encoder, *run) for run in runs}
+    lines += [
+        _compared(
+            f'agent, {encoder} encoder, {name}', values, more_is_better, plain,
+            results,
+        ) for name, values, more_is_better in (
+            ('mean success of the curve', {
+                run: _mean(found.values()) for run, found in rates.items()
+            }, True),
+            ('success in its last fifth', {
+                run: _mean(found.get(end, 0.0) for end in ends)
+                for run, found in rates.items()
+            }, True),
+            ('violations in training', {
+                run: result['violations'] for run, result in results.items()
+            }, False),
+        )
+    ]
+  return lines
 
 
 def within_spread(
@@ -138,8 +152,9 @@ def within_spread(
 
 
 def _compared(
-    name: str, values: dict[tuple[str, int], float], more_is_better: bool,
-    baseline: str, revisions: str,
+    name: str, values: Mapping[tuple[str, int], float], more_is_better: bool,
+    baseline: str, records: Mapping[Any, Mapping[str, Any]],
+    shortfall: str = '',
 ) -> measurement.Measurement:
   fast, plain = (
       [value for (version, _), value in values.items() if version == wanted]
@@ -153,7 +168,7 @@ def _compared(
       f'plain: {baseline}', sum(plain) / len(plain),
       (within_spread(plain, more_is_better),),
       note=f'seeds: {ours}; plain: {theirs}; the target is the worst of the '
-      f'plain seeds; runs of revision {revisions}',
+      'plain seeds', shortfall=shortfall, git_revision=_revisions(records),
   )
 
 
@@ -222,10 +237,16 @@ def read_curve(
         for row in csv.DictReader(file) if int(row['complete'])
     ]
   parts: dict[int, list[int]] = {}
+  ends = _ends(num_steps, points)
   for step, success in rows:
-    end = -(-step * points // num_steps) * num_steps // points
+    end = next((end for end in ends if step <= end), ends[-1])
     parts.setdefault(end, []).append(success)
   return [(end, sum(part) / len(part)) for end, part in sorted(parts.items())]
+
+
+def _ends(num_steps: int, points: int = _POINTS) -> list[int]:
+  """Environment steps at which the equal parts of a training end."""
+  return [num_steps * part // points for part in range(1, points + 1)]
 
 
 def _side_by_side(function: str, arguments: Iterable[tuple]) -> None:
@@ -261,15 +282,20 @@ def _curve(
   ]
 
 
-def _mean_success(
+def _rates(
     rows: Sequence[dict[str, Any]], encoder: str, version: str, seed: int
-) -> float:
+) -> dict[int, float]:
+  """Success rates of one agent's curve by the step that a part ends at."""
   wanted = (encoder, version, seed)
-  rates = [
-      row['success_rate'] for row in rows
+  return {
+      row['env_steps']: row['success_rate'] for row in rows
       if (row['encoder'], row['version'], row['seed']) == wanted
-  ]
-  return sum(rates) / len(rates)
+  }
+
+
+def _mean(values: Iterable[float]) -> float:
+  values = list(values)
+  return sum(values) / len(values)
 
 
 def _write_curves(

@@ -54,6 +54,9 @@ class Measurement:
     floor_of: what the floor is.
     scaled: a part was measured and scaled up.
     note: what else a reader must know.
+    shortfall: what stands between this and its target, and what was tried;
+      shown where the target is missed.
+    git_revision: of the code, where it is not the one that measures.
   """
 
   row: int
@@ -67,6 +70,8 @@ class Measurement:
   floor_of: str = ''
   scaled: bool = False
   note: str = ''
+  shortfall: str = ''
+  git_revision: str = ''
 
   @property
   def ratio(self) -> Optional[float]:
@@ -82,24 +87,28 @@ class Measurement:
 
   @property
   def reached(self) -> Optional[bool]:
-    """Whether all targets are met; None if one could not be judged."""
+    """Whether all targets are met; None if one could not be judged.
+
+    None too for a line without a target, which stands beside another.
+    """
     met = [target.met(self) for target in self.targets]
     if False in met:
       return False
-    return None if None in met else True
+    return None if None in met or not met else True
 
   def to_json(self, **origin: str) -> dict[str, Any]:
     """A row of `benchmark.json`.
 
     Args:
-      **origin: `machine` and `git_revision`.
+      **origin: `machine` and `git_revision`, unless the line has its own.
 
     Returns:
       JSON-ready values.
     """
     row = dataclasses.asdict(self)
     del row['targets']
+    revision = self.git_revision or origin['git_revision']
     return {
         **row, 'ratio': self.ratio, 'target': self.target,
-        'reached': self.reached, **origin,
+        'reached': self.reached, **origin, 'git_revision': revision,
     }

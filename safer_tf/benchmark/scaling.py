@@ -58,21 +58,33 @@ def compare(
         ((first, second), 'warm-one'), ((two, two), 'warm-two')
     ):
       _run(pools, work, warm, name)
-    ours, loops, pair_seconds, results = [], [], [], []
-    for turn in turns:
-      gains = [_loops_gain(first, two, loop_iterations)]
-      alone = sum(
+    alone: list[float] = []
+    pair_seconds: list[float] = []
+    loops: list[float] = []
+    results: list[list[Any]] = []
+
+    def one_after_the_other(turn):
+      alone.append(sum(
           timing.seconds(
               functools.partial(_run, [pool], work, [part], 'one')
           ) for pool, part in zip((first, second), turn)
-      )
+      ))
+
+    def together(turn):
       start = time.perf_counter()
       results.append(_run([two, two], work, turn, 'two'))
       pair_seconds.append(time.perf_counter() - start)
-      ours.append(alone / pair_seconds[-1])
+
+    order = [one_after_the_other, together]
+    for turn in turns:
+      gains = [_loops_gain(first, two, loop_iterations)]
+      for way in order:
+        way(turn)
+      order.reverse()  # A machine that slows down favours what comes first.
       # Before and after: the machine's other load changes within a turn.
       gains.append(_loops_gain(first, two, loop_iterations))
       loops.append(statistics.mean(gains))
+  ours = [apart / side for apart, side in zip(alone, pair_seconds)]
   return Scaling(
       statistics.median(ours), statistics.median(loops), pair_seconds, results
   )

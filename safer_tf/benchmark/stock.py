@@ -31,11 +31,13 @@ class _Critic(network.Network):
     super().__init__(input_tensor_spec, state_spec=(), name=name)
     observation, _ = input_tensor_spec
     self._encoder = networks.make_encoder(observation)
-    # LayerNorm as in our critics.
+    # LayerNorm as in our critics, its floor of the variance included.
     self._trunk = [
         layer for units in hidden_units for layer in (
             tf.keras.layers.Dense(units, use_bias=False),
-            tf.keras.layers.LayerNormalization(),
+            tf.keras.layers.LayerNormalization(
+                epsilon=networks.VARIANCE_FLOOR
+            ),
             tf.keras.layers.ReLU(),
         )
     ] + [tf.keras.layers.Dense(1)]

@@ -7,6 +7,7 @@ import textwrap
 from typing import Any, Mapping, Optional, Sequence
 
 from safer_tf.benchmark import measurement
+from safer_tf.benchmark import timing
 from safer_tf.common import files
 from safer_tf.common import provenance
 
@@ -69,7 +70,10 @@ def text(measurements: Sequence[measurement.Measurement]) -> str:
       for line in measurements
   ]
   return '\n'.join(
-      [provenance.machine(), '', *table, '', *remarks]
+      [
+          f'{provenance.machine()}, at most {timing.cores()} of them used', '',
+          *table, '', *remarks,
+      ]
   )
 
 
@@ -89,7 +93,9 @@ def markdown(
   """
   rows = [_HEAD, ('---',) * len(_HEAD), *map(_cells, measurements)]
   lines = [
-      '# Benchmark', '', f'{machine}; revision {git_revision}.', '',
+      '# Benchmark', '',
+      f'{machine}, at most {timing.cores()} of them used; revision '
+      f'{git_revision}.', '',
       *(f'| {" | ".join(row)} |' for row in rows), '',
       *(f'- {_remark(line)}' for line in measurements),
   ]
@@ -103,7 +109,7 @@ def _cells(line: measurement.Measurement) -> tuple[str, ...]:
       str(line.row), line.name + (' *' if line.scaled else ''),
       f'{_number(line.value)} {line.unit}', _number(line.baseline_value),
       _number(line.ratio), _number(line.floor), line.target,
-      _REACHED[line.reached],
+      _REACHED[line.reached] if line.targets else '-',
   )
 
 
@@ -113,8 +119,12 @@ def _remark(line: measurement.Measurement) -> str:
     parts.append(f'floor: {line.floor_of}')
   if line.note:
     parts.append(line.note)
+  if line.git_revision:
+    parts.append(f'of revision {line.git_revision}')
   if line.scaled:
     parts.append('* a part was measured and scaled up')
+  if line.shortfall and line.reached is False:
+    parts.append(f'NOT REACHED: {line.shortfall}')
   return f'{line.row}. {line.name}; {"; ".join(parts)}'
 
 

@@ -15,7 +15,7 @@ from tf_agents.specs import tensor_spec
 
 _LOG_2 = math.log(2.0)
 _HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
-_VARIANCE_FLOOR = 1e-5  # Of LayerNorm.
+VARIANCE_FLOOR = 1e-5  # Of LayerNorm.
 
 
 @gin.configurable
@@ -291,7 +291,7 @@ def norm_relu(
     return tf.reduce_mean(values, axis=-1, keepdims=True)
 
   centred = inputs - mean(inputs)
-  scale = tf.math.rsqrt(mean(tf.square(centred)) + _VARIANCE_FLOOR)
+  scale = tf.math.rsqrt(mean(tf.square(centred)) + VARIANCE_FLOOR)
   normal = centred * scale
   outputs = tf.nn.relu(normal * gain + bias)
 

@@ -24,6 +24,7 @@ from safer_tf.benchmark import table
 from safer_tf.benchmark import timing
 from safer_tf.benchmark import updates
 from safer_tf.common import config
+from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.data import collect
 from safer_tf.data import dataset
@@ -210,8 +211,8 @@ def test_a_cell_is_scaled_up_from_two_parts(monkeypatch):
 
   monkeypatch.setattr(cells, 'cell_seconds', seconds)
   monkeypatch.setattr(timing, 'alone', lambda *_, **__: 0.3)
-  scaled = cells._whole_cell('', sizes, False, 'prior', (), 128, 1, 12)
-  whole = cells._whole_cell('', sizes, True, 'prior', (), 128, 1, 12)
+  scaled = cells._whole_cell('', sizes, False, 'prior', (), 1, 12)
+  whole = cells._whole_cell('', sizes, True, 'prior', (), 1, 12)
   # 1 minute once, 0.01 for each of 1,100 steps, 0.1 for each of 20 episodes.
   assert scaled.value == pytest.approx(1 + 11 + 2)
   assert whole.value == pytest.approx(scaled.value)
@@ -219,6 +220,12 @@ def test_a_cell_is_scaled_up_from_two_parts(monkeypatch):
   assert scaled.baseline_value == pytest.approx(1100 * 0.3 / 60)
   assert scaled.reached is False
   assert 'one core' in scaled.name
+
+
+def test_batch_sizes_are_those_of_the_shipped_configs():
+  assert cells.shipped_batch_size(()) == 128
+  gin.clear_config()
+  assert cells.shipped_batch_size(('encoders/own.gin',)) == 64
 
 
 def test_a_cell_runs_as_its_own_processes(tmp_path):
@@ -242,14 +249,38 @@ def test_learning_is_compared_and_drawn(tmp_path, monkeypatch):
       gin.clear_config()
       learning.quietly(function, each)
 
+  made = []
+
+  def counting(module):
+    make = module.make_agent
+
+    def make_and_count(*arguments, **named):
+      made.append(module)
+      return make(*arguments, **named)
+
+    monkeypatch.setattr(module, 'make_agent', make_and_count)
+
+  counting(stock)
+  counting(sac)
   monkeypatch.setattr(learning, '_side_by_side', one_by_one)
   sizes = _sizes(
       learning_steps=30, learning_prior_steps=2, learning_data_steps=1000,
       learning_seeds=(0,),
   )
   lines = learning.measure(str(tmp_path), sizes, str(tmp_path))
-  assert [line.row for line in lines] == [11] * 7
+  assert [line.row for line in lines] == [11] * 9
   assert all(line.reached is not None for line in lines)
+  # The plain versions are plain: one of the two agents of each encoder, and
+  # priors of single tuples.
+  assert made.count(stock) == made.count(sac) == 2
+  lengths = {
+      version: files.read_json(
+          str(tmp_path / 'learning/priors/seen' / f'{version}0' / layout.STAGE),
+          'a prior',
+      )['settings']['train_prior']['run_length']
+      for version in ('fast', 'plain')
+  }
+  assert lengths['plain'] == 1 < lengths['fast']
   rows = (tmp_path / learning.CURVES).read_text().splitlines()
   assert rows[0] == 'encoder,version,seed,env_steps,success_rate'
   assert {tuple(row.split(',')[:3]) for row in rows[1:]} == {

@@ -49,7 +49,7 @@ def test_a_process_gets_its_threads_and_core():
   assert (threads, cores) == ('3', 1)
   assert process != os.getpid()
   assert dict(os.environ) == before
-  assert timing.cores() == len(os.sched_getaffinity(0))
+  assert timing.cores() == min(2, len(os.sched_getaffinity(0)))
 
 
 def test_errors_come_back():
