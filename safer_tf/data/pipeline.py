@@ -119,16 +119,7 @@ class RunSampler:
       UserError: a shard is missing or damaged.
     """
     runs, kind = self._draw(step)
-    index = self._store.index
-    # [R, W-1+L] steps of the episode: slot W-1+l is that of the run's step l.
-    slots = np.arange(1 - self._window, self._run_length)
-    slots = runs.start[:, np.newaxis] + slots
-    valid = (slots >= 0) & (slots < index.length[runs.episode, np.newaxis])
-    exists, steps = (part[:, self._window - 1:] for part in (valid, slots))
-    number = self._store.step_offset[runs.episode, np.newaxis] + steps
-    weighted = exists & self._wanted[
-        kind[:, np.newaxis], np.where(exists, number, 0)
-    ]
+    slots, valid, weighted = self._laid_out(runs, kind)
     needed = windows.needed_frames(weighted, valid)
     # Place of each needed frame among the needed ones; any for the others.
     place = np.maximum(np.cumsum(needed) - 1, 0).reshape(needed.shape)
@@ -150,15 +141,40 @@ class RunSampler:
         kind[:, np.newaxis], weighted.shape
     )[weighted]
     frame = row = 0
-    for run, episode_number in enumerate(runs.episode):
-      episode = self._store.read(episode_number)
-      looked_at, acted = slots[run, needed[run]], steps[run, weighted[run]]
+    for run, number in enumerate(runs.episode):
+      episode = self._store.read(number)
+      looked_at = slots[run, needed[run]]
+      acted = slots[run, self._window - 1:][weighted[run]]
       batch.observation[frame:frame + len(looked_at)] = (
           episode.observation[looked_at]
       )
       batch.action[row:row + len(acted)] = episode.action[acted]
       frame, row = frame + len(looked_at), row + len(acted)
     return batch
+
+  def _laid_out(
+      self, runs: windows.Runs, kind: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The steps of runs.
+
+    Args:
+      runs: R runs.
+      kind: int [R] that each was drawn for.
+
+    Returns:
+      Steps of the episode [R, W-1+L], slot W-1+l that of the run's step l;
+      whether each exists; and whether a run's step [R, L] is of its kind.
+    """
+    store = self._store
+    slots = np.arange(1 - self._window, self._run_length)
+    slots = runs.start[:, np.newaxis] + slots
+    length = store.index.length[runs.episode, np.newaxis]
+    valid = (slots >= 0) & (slots < length)
+    number = store.step_offset[runs.episode, np.newaxis] + slots
+    wanted = valid & self._wanted[
+        kind[:, np.newaxis], np.where(valid, number, 0)
+    ]
+    return slots, valid, wanted[:, self._window - 1:]
 
   def _draw(self, step: int) -> tuple[windows.Runs, np.ndarray]:
     """R runs and the kind [R] that each was drawn for."""
