@@ -100,7 +100,9 @@ def _whole_cell(
       (measurement.Target('value', '<=', most_minutes),),
       whole * (bare + update) / 60,
       f'{simulation.BARE}, then the floor of an update', scaled=not full,
-      note=f'evaluation {evaluated / 60:.1f} of it; untrained prior',
+      note=f'evaluation {evaluated / 60:.1f} of it; untrained prior' + (
+          '' if full else '; without most checkpoints'
+      ),
   )
 
 

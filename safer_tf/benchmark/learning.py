@@ -22,6 +22,7 @@ from safer_tf.benchmark import timing
 from safer_tf.common import config
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.common import provenance
 from safer_tf.data import collect
 from safer_tf.evaluation import figures
 
@@ -34,9 +35,9 @@ _ENCODERS: dict[str, tuple[str, ...]] = {
     'own': ('encoders/own.gin',), 'prior': (),
 }
 _BOUND = 1.0
-# Random latents solve a good part of it. Where they seldom do, when learning
-# begins is chance, and three seeds of two versions compare little else.
-_TASK = envs.EVALUATION[2]
+# Random latents in such a box solve some two fifths of it. Where they seldom
+# succeed, when learning begins is chance, and three seeds compare little else.
+_TASK = envs.EVALUATION[1]
 _POINTS = 10  # Of a learning curve.
 _LAST = 2  # Points that make its end.
 _HERE = 'safer_tf.benchmark.learning'
@@ -75,7 +76,8 @@ def measure(
   Returns:
     The measurements.
   """
-  run_dir = os.path.join(root_dir, 'learning')
+  # What an earlier revision learnt tells nothing of this one.
+  run_dir = os.path.join(root_dir, f'learning-{provenance.git_revision()}')
   collect.collect_data(
       run_dir, num_steps=sizes.learning_data_steps, num_workers=2
   )
@@ -105,7 +107,7 @@ def measure(
       _compared(
           f'prior, {name} of held-out steps',
           {run: stage['test'][name] for run, stage in stages.items()},
-          more_is_better, 'tuples one by one, windows embedded apart', stages,
+          more_is_better, 'tuples one by one, windows embedded apart',
           _UNSAFE_SHORTFALL if name == 'unsafe_log_prob' else '',
       ) for name, more_is_better in _LIKELIHOODS.items()
   ]
@@ -117,7 +119,6 @@ def measure(
     lines += [
         _compared(
             f'agent, {encoder} encoder, {name}', values, more_is_better, plain,
-            results,
         ) for name, values, more_is_better in (
             ('mean success of the curve', {
                 run: _mean(found.values()) for run, found in rates.items()
@@ -153,8 +154,7 @@ def within_spread(
 
 def _compared(
     name: str, values: Mapping[tuple[str, int], float], more_is_better: bool,
-    baseline: str, records: Mapping[Any, Mapping[str, Any]],
-    shortfall: str = '',
+    baseline: str, shortfall: str = '',
 ) -> measurement.Measurement:
   fast, plain = (
       [value for (version, _), value in values.items() if version == wanted]
@@ -167,8 +167,8 @@ def _compared(
       measurement.LEARNING_ROW, name, sum(fast) / len(fast), '',
       f'plain: {baseline}', sum(plain) / len(plain),
       (within_spread(plain, more_is_better),),
-      note=f'seeds: {ours}; plain: {theirs}; the target is the worst of the '
-      'plain seeds', shortfall=shortfall, git_revision=_revisions(records),
+      note=f'seeds: {ours}; plain: {theirs}; means are judged, by the worst of '
+      'the plain seeds', shortfall=shortfall,
   )
 
 
@@ -314,12 +314,6 @@ def _write_curves(
 def _stage(run_dir: str, version: str, seed: int) -> dict[str, Any]:
   path = layout.prior_dir(run_dir, 'seen', f'{version}{seed}')
   return files.read_json(os.path.join(path, layout.STAGE), 'a trained prior')
-
-
-def _revisions(records: Mapping[Any, Mapping[str, Any]]) -> str:
-  return ', '.join(
-      sorted({record['git_revision'] for record in records.values()})
-  )
 
 
 def _result(

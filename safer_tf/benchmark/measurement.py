@@ -56,7 +56,6 @@ class Measurement:
     note: what else a reader must know.
     shortfall: what stands between this and its target, and what was tried;
       shown where the target is missed.
-    git_revision: of the code, where it is not the one that measures.
   """
 
   row: int
@@ -71,7 +70,6 @@ class Measurement:
   scaled: bool = False
   note: str = ''
   shortfall: str = ''
-  git_revision: str = ''
 
   @property
   def ratio(self) -> Optional[float]:
@@ -100,15 +98,14 @@ class Measurement:
     """A row of `benchmark.json`.
 
     Args:
-      **origin: `machine` and `git_revision`, unless the line has its own.
+      **origin: `machine` and `git_revision`.
 
     Returns:
       JSON-ready values.
     """
     row = dataclasses.asdict(self)
     del row['targets']
-    revision = self.git_revision or origin['git_revision']
     return {
         **row, 'ratio': self.ratio, 'target': self.target,
-        'reached': self.reached, **origin, 'git_revision': revision,
+        'reached': self.reached, **origin,
     }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import itertools
 import os
+import statistics
 import time
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import gin
 import numpy as np
@@ -28,20 +32,32 @@ from safer_tf.prior import skill_prior
 _METHOD = 'methods/safer.gin'
 _MULTIPLE = 32  # Of frames, as in ours.
 _WARM = 3  # Batches before the clock: graphs and buffers are made.
+_AHEAD = 4  # Batches made ahead, as in training.
 _PIPELINE_BATCHES = 10  # For each batch of training.
 
 
 class SeparateWindows(learner_lib.Learner):
   """The plain learner: every window's frames are embedded on their own.
 
-  Same model, same batches, same values; W frames a tuple, in a fixed shape.
+  Same model, same batches, same values; W frames a tuple, those that fill the
+  batch up left out. The count of frames is rounded up as ours is.
   """
 
   def terms(self, batch: pipeline.TupleBatch) -> objective.Terms:
     """As `Learner.terms`."""
     prior = self.prior
+    place = tf.where(tf.reshape(self._embedded_slots(batch), [-1]))
+    frames = tf.gather(tf.reshape(batch.window, [-1]), place[:, 0])
+    count = tf.size(frames)
+    frames = tf.pad(frames, [[0, -count % _MULTIPLE]])
     embeddings = tf.reshape(
-        self._embedded(batch), [-1, prior.window, prior.embedding_dim]
+        tf.scatter_nd(
+            place, prior.embed(tf.gather(batch.observation, frames))[:count],
+            tf.stack([
+                tf.size(batch.window, tf.int64),
+                tf.constant(prior.embedding_dim, tf.int64),
+            ]),
+        ), [-1, prior.window, prior.embedding_dim],
     )
     mean, stddev = prior.infer_context(embeddings, batch.valid)
     log_prob = prior.log_prob(
@@ -49,32 +65,17 @@ class SeparateWindows(learner_lib.Learner):
     )
     return self.weigh(log_prob, mean, stddev, batch.kind)
 
-  def _embedded(self, batch: pipeline.TupleBatch) -> tf.Tensor:
-    """Embeddings [B * W, E] of all slots of all windows."""
-    return self.prior.embed(
-        tf.gather(batch.observation, tf.reshape(batch.window, [-1]))
-    )
+  def _embedded_slots(self, batch: pipeline.TupleBatch) -> tf.Tensor:
+    """Which slots [B, W] of the windows are embedded."""
+    counted = batch.kind[:, tf.newaxis] >= 0
+    return tf.broadcast_to(counted, tf.shape(batch.valid))
 
 
 class SeparateFrames(SeparateWindows):
-  """The same without the slots before an episode's start, which hold nothing.
+  """The same without the slots before an episode's start: they hold nothing."""
 
-  Its count of frames is not fixed; it is rounded up as ours is.
-  """
-
-  def _embedded(self, batch: pipeline.TupleBatch) -> tf.Tensor:
-    place = tf.where(tf.reshape(batch.valid, [-1]))
-    frames = tf.gather(tf.reshape(batch.window, [-1]), place[:, 0])
-    count = tf.size(frames)
-    frames = tf.pad(frames, [[0, -count % _MULTIPLE]])
-    embeddings = self.prior.embed(tf.gather(batch.observation, frames))
-    return tf.scatter_nd(
-        place, embeddings[:count],
-        tf.stack([
-            tf.size(batch.window, tf.int64),
-            tf.constant(self.prior.embedding_dim, tf.int64),
-        ]),
-    )
+  def _embedded_slots(self, batch: pipeline.TupleBatch) -> tf.Tensor:
+    return batch.valid
 
 
 class Throughput(NamedTuple):
@@ -133,6 +134,10 @@ def measure(
       f'{here}:step_times', small, large, sizes.rounds, sizes.prior_batches,
       threads=threads,
   )
+  repeated = f'{many_steps:,} stored steps' + (
+      '' if full
+      else f' by their index, from the files of {sizes.data_steps:,}'
+  )
   floor_of = 'encoder forward and backward on the frames of the batch, alone'
   return [
       measurement.Measurement(
@@ -143,12 +148,13 @@ def measure(
               measurement.Target('ratio', '>=', 5),
           ), trained.floor, floor_of,
           note=f'{trained.tuples:.0f} tuples, {trained.frames:.0f} frames a '
-          'batch; the baseline embeds windows of a fixed shape',
-          shortfall='an encoder alone would gain '
-          f'{trained.floor / trained.separate:.1f}x; posterior, flow, '
-          'optimizer and input are the same on both sides. Tried: those as one '
-          'XLA function (slower), a faster inflate (input 1.6x as fast), '
-          'handing on only the frames and tuples that count',
+          'batch, the same ones for both',
+          shortfall='our encoder alone would be '
+          f'{trained.floor / trained.separate:.1f}x the whole of the baseline; '
+          'flow, optimizer and input are the same on both sides. Tried: '
+          'posterior, flow and objective as one XLA function (slower), a '
+          'faster inflate (input 1.6x as fast), handing on only the frames and '
+          'tuples that count',
       ),
       measurement.Measurement(
           3, 'the same, the baseline without empty slots', trained.ours,
@@ -158,7 +164,7 @@ def measure(
       measurement.Measurement(
           4, 'input pipeline alone', rate, 'tuples/s', 'what row 3 consumes',
           trained.ours, (measurement.Target('ratio', '>=', 3),),
-          copied, "copying a batch's frames once",
+          copied, "copying a batch's frames once", note=repeated,
       ),
       measurement.Measurement(
           4, f'memory at {many_steps:,} steps', memory, 'GB',
@@ -166,15 +172,13 @@ def measure(
           (measurement.Target('value', '<=', 4),),
           timing.alone('safer_tf.benchmark.priors:timing.peak_memory'),
           'a process that has imported the same',
-          note='peak of a process that reads batches' + (
-              '' if full else '; the index is real, its episodes repeat'
-          ),
+          note=f'peak of a process that reads batches; {repeated}',
       ),
       measurement.Measurement(
           10, f'training step at {many_steps:,} stored steps',
           1e3 * many, 'ms', f'at {few_steps:,}', 1e3 * few,
           (measurement.Target('ratio', '<=', 1.1),), 1e3 * few,
-          measurement.FLAT,
+          measurement.FLAT, note=repeated,
       ),
   ]
 
@@ -223,44 +227,60 @@ def _chosen(index: dataset.Index, episodes: np.ndarray) -> dataset.Index:
 
 
 def throughput(data_dir: str, rounds: int, batches: int) -> Throughput:
-  """Trains both ways by turns on the same kind of batches.
+  """Trains both ways by turns, on the same batches.
 
   Args:
     data_dir: dataset.
     rounds: turns.
-    batches: of a turn of ours; the plain one gets a third of them.
+    batches: of a turn.
 
   Returns:
     Medians over the turns.
   """
   sampler = _sampler(data_dir)
-  source = pipeline.training_batches(sampler)
-  ours, separate, existing = map(
-      _learner, (learner_lib.Learner, SeparateWindows, SeparateFrames)
-  )
-  counted = [_counts(sampler.batch(step)) for step in range(8)]
-  tuples, frames = (float(np.mean(column)) for column in zip(*counted))
-  floor = _encoder_pass(ours.prior, round(frames))
-
-  def train(learner):
-    float(learner.train_step(next(source))['loss'])
-
-  calls = {
-      'ours': lambda: train(ours), 'separate': lambda: train(separate),
-      'existing': lambda: train(existing), 'floor': floor,
+  learners = {
+      'ours': _learner(), 'separate': _learner(SeparateWindows),
+      'existing': _learner(SeparateFrames),
   }
+  counted = [_counts(sampler.batch(step)) for step in range(batches)]
+  tuples, frames = (float(np.mean(column)) for column in zip(*counted))
+  floor = _encoder_pass(learners['ours'].prior, round(frames))
+  calls: dict[str, Callable[[], float]] = {
+      name: functools.partial(_turn, learner, sampler, batches)
+      for name, learner in learners.items()
+  }
+  calls['floor'] = lambda: timing.seconds(
+      lambda: [floor() for _ in range(batches)]
+  )
   for call in calls.values():
-    for _ in range(_WARM):
-      call()
-  third = max(1, batches // 3)
-  found = timing.interleaved(
-      calls, rounds, {'ours': batches, 'separate': third, 'existing': third}
-  )
-  source.close()
-  return Throughput(
-      tuples / found['ours'], tuples / found['separate'],
-      tuples / found['existing'], tuples / found['floor'], tuples, frames,
-  )
+    call()  # Graphs are traced, and convolutions of each size set up.
+  found: dict[str, list[float]] = {name: [] for name in calls}
+  for _ in range(rounds):
+    for name, call in calls.items():
+      found[name].append(call())
+  rates = {
+      name: batches * tuples / statistics.median(seconds)
+      for name, seconds in found.items()
+  }
+  return Throughput(**rates, tuples=tuples, frames=frames)
+
+
+def _turn(
+    learner: learner_lib.Learner, sampler: pipeline.RunSampler, batches: int
+) -> float:
+  """Seconds of training on the first batches of a sampler, input included."""
+  # As many batches are made while the clock runs as are taken: those made
+  # ahead of it are taken before it, others are made ahead of its end.
+  steps = [*range(_AHEAD), *range(batches), *range(_AHEAD)]
+  with contextlib.closing(pipeline.prefetched(
+      lambda step: pipeline.to_tensors(sampler.batch(step)), steps, _AHEAD
+  )) as source:
+    for batch in itertools.islice(source, _AHEAD):
+      float(learner.train_step(batch)['loss'])
+    timed = itertools.islice(source, batches)
+    return timing.seconds(
+        lambda: [float(learner.train_step(batch)['loss']) for batch in timed]
+    )
 
 
 def pipeline_rate(data_dir: str, count: int) -> tuple[float, float, float]:

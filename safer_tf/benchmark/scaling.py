@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import statistics
-import time
 from typing import Any, Callable, NamedTuple, Sequence
 
 from safer_tf.benchmark import timing
@@ -71,9 +70,9 @@ def compare(
       ))
 
     def together(turn):
-      start = time.perf_counter()
-      results.append(_run([two, two], work, turn, 'two'))
-      pair_seconds.append(time.perf_counter() - start)
+      pair_seconds.append(timing.seconds(
+          lambda: results.append(_run([two, two], work, turn, 'two'))
+      ))
 
     order = [one_after_the_other, together]
     for turn in turns:

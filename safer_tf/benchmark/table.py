@@ -119,8 +119,6 @@ def _remark(line: measurement.Measurement) -> str:
     parts.append(f'floor: {line.floor_of}')
   if line.note:
     parts.append(line.note)
-  if line.git_revision:
-    parts.append(f'of revision {line.git_revision}')
   if line.scaled:
     parts.append('* a part was measured and scaled up')
   if line.shortfall and line.reached is False:

@@ -49,6 +49,7 @@ def interleaved(
   found: dict[str, list[float]] = {name: [] for name in calls}
   for _ in range(rounds):
     for name, call in calls.items():
+      call()  # Finds the caches as another has left them.
       for _ in range((per_round or {}).get(name, 1)):
         found[name].append(seconds(call))
   return {name: statistics.median(times) for name, times in found.items()}
@@ -74,19 +75,19 @@ def peak_memory() -> float:
 
 @contextlib.contextmanager
 def limited(threads: int, one_core: bool = False) -> Iterator[None]:
-  """Processes started inside have so many threads, and perhaps one core.
+  """Processes started inside have so many threads and at most `cores()` cores.
 
   Args:
     threads: size of their thread pools.
-    one_core: ties them to a single core, where the system can.
+    one_core: ties them to a single core. Both where the system can.
   """
   names = process.THREAD_VARIABLES
   before = {name: os.environ.get(name) for name in names}
-  pinned = one_core and hasattr(os, 'sched_setaffinity')
+  pinned = hasattr(os, 'sched_setaffinity')
   allowed = os.sched_getaffinity(0) if pinned else set()
   os.environ.update({name: str(threads) for name in names})
   if pinned:
-    os.sched_setaffinity(0, {max(allowed)})
+    os.sched_setaffinity(0, sorted(allowed)[-(1 if one_core else cores()):])
   try:
     yield
   finally:

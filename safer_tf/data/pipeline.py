@@ -32,7 +32,7 @@ _MULTIPLE = 32  # Of a batch's frames and tuples.
 
 
 class TupleBatch(NamedTuple):
-  """N frames, each once, and B tuples that look at them.
+  """N frames, each once a run, and B tuples that look at them.
 
   Attributes:
     observation: [N, ...] frames.
@@ -205,7 +205,7 @@ def training_batches(
     The batch of `first_step`, the next step's, and so on.
   """
   return prefetched(
-      lambda step: _to_tensors(sampler.batch(step)),
+      lambda step: to_tensors(sampler.batch(step)),
       itertools.count(first_step), depth,
   )
 
@@ -255,7 +255,7 @@ def sweep(
       for first in range(0, len(episodes), batch_size)
   ]
   return prefetched(
-      lambda group: _to_tensors(_sweep_batch(store, group, batch_size)), groups
+      lambda group: to_tensors(_sweep_batch(store, group, batch_size)), groups
   )
 
 
@@ -283,7 +283,8 @@ def _sweep_batch(
   return batch
 
 
-def _to_tensors(batch):
+def to_tensors(batch):
+  """A named tuple of arrays as one of tensors."""
   return type(batch)(*(tf.convert_to_tensor(array) for array in batch))
 
 

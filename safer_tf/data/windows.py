@@ -1,8 +1,8 @@
 """Index arithmetic of windows and runs.
 
 A run is L consecutive steps of one episode plus the W - 1 frames before them.
-Each frame of a run is embedded once, and the window of every step in it is a
-slice of those embeddings: L + W - 1 frames instead of L * W.
+Each frame of a run is embedded once, and the windows of its steps look at those
+embeddings: at most L + W - 1 frames instead of L * W.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Learner(tf.Module):
   def terms(self, batch: pipeline.TupleBatch) -> objective.Terms:
     """The objective of a batch.
 
-    Every frame is embedded once, however many windows it stands in.
+    Every frame of a run is embedded once, however many windows it stands in.
 
     Args:
       batch: tuples of kind 0 are the safe ones, of kind 1 the unsafe ones.

@@ -45,14 +45,6 @@ def test_a_miss_says_what_stands_between_and_a_hit_does_not():
   assert 'NOT REACHED: too few cores' in table.text([missed])
 
 
-def test_a_line_of_an_older_revision_keeps_it(tmp_path):
-  path = tmp_path / 'benchmark.json'
-  older = dataclasses.replace(_LINE, git_revision='0ld')
-  rows = table.write(str(path), [_LINE, older], table.origin())
-  assert [row['git_revision'] == '0ld' for row in rows] == [False, True]
-  assert 'of revision 0ld' in path.with_suffix('.md').read_text()
-
-
 @pytest.mark.parametrize('line, changes, reached', [
     (_LINE, {}, True),
     (_LINE, {'value': 449.0}, False),

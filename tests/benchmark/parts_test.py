@@ -75,6 +75,9 @@ def test_shipped_sizes_are_complete():
   assert sizes.windows == (4, 16, 64)
   assert sizes.stored_transitions == (1_000, 50_000)
   assert sizes.update_batch == 256
+  assert sizes.rounds == 5 and len(sizes.learning_seeds) == 3
+  assert sizes.full_collection_steps == 1_000_000
+  assert sizes.evaluation_episodes == 100
 
 
 def test_simulation_counts_steps(monkeypatch):
@@ -115,6 +118,15 @@ def test_a_whole_collection_is_kept_and_an_interrupted_one_begins_again(
       shard.stat().st_mtime_ns != before
       for shard, before in zip(shards, written)
   )
+
+
+def test_priors_are_measured(tmp_path):
+  lines = priors.measure(str(tmp_path), _sizes(
+      data_steps=1000, stored_steps=(500, 3000), prior_batches=2
+  ), False)
+  assert [line.row for line in lines] == [3, 3, 4, 4, 10]
+  assert all(line.value > 0 and line.baseline_value > 0 for line in lines)
+  assert lines[0].value == lines[1].value == lines[2].baseline_value
 
 
 def test_separate_windows_compute_the_same(data_dir):
@@ -269,13 +281,13 @@ def test_learning_is_compared_and_drawn(tmp_path, monkeypatch):
   )
   lines = learning.measure(str(tmp_path), sizes, str(tmp_path))
   assert [line.row for line in lines] == [11] * 9
-  assert all(line.reached is not None for line in lines)
+  run_dir, = tmp_path.glob('learning-*')
   # The plain versions are plain: one of the two agents of each encoder, and
   # priors of single tuples.
   assert made.count(stock) == made.count(sac) == 2
   lengths = {
       version: files.read_json(
-          str(tmp_path / 'learning/priors/seen' / f'{version}0' / layout.STAGE),
+          str(run_dir / 'priors/seen' / f'{version}0' / layout.STAGE),
           'a prior',
       )['settings']['train_prior']['run_length']
       for version in ('fast', 'plain')

@@ -22,9 +22,10 @@ def fail(message):
   raise errors.UserError(message)
 
 
-def work(number, name):
-  scaling.spin(200_000)
-  return number, name
+def note(log, number, name):
+  with open(log, 'a', encoding='ascii') as file:
+    file.write(f'{name} {number}\n')
+  return number
 
 
 def test_peak_memory_is_of_this_process_alone():
@@ -37,7 +38,7 @@ def test_functions_take_turns():
   order = []
   calls = {name: (lambda name=name: order.append(name)) for name in 'ab'}
   found = timing.interleaved(calls, 2, {'b': 3})
-  assert order == list('abbbabbb')
+  assert order == list('aabbbb') * 2
   assert set(found) == {'a', 'b'} and min(found.values()) >= 0
 
 
@@ -59,10 +60,27 @@ def test_errors_come_back():
     timing.alone(f'{_HERE}:fail')
 
 
-def test_both_pieces_are_done_in_each_turn():
+def test_gain_is_the_time_apart_over_the_time_together(tmp_path, monkeypatch):
+  # Loops one and two, then one piece and the other, both, and loops again; in
+  # the second turn both come first.
+  clock = iter([8, 4, 3, 3, 2, 4, 2, 8, 4, 5, 7, 8, 4, 2])
+
+  def seconds(function):
+    function()
+    return next(clock)
+
+  monkeypatch.setattr(timing, 'seconds', seconds)
+  log = str(tmp_path / 'log')
+  turns = [[(log, 1), (log, 2)], [(log, 3), (log, 4)]]
   found = scaling.compare(
-      work, [[(1,), (2,)], [(3,), (4,)]], [(0,), (0,)], loop_iterations=1000
+      note, turns, [(log, 0), (log, 0)], loop_iterations=10
   )
-  assert found.results == [[(1, 'two'), (2, 'two')], [(3, 'two'), (4, 'two')]]
-  assert len(found.pair_seconds) == 2
-  assert found.ours > 0 and found.loops > 0
+  assert next(clock, None) is None
+  assert found.results == [[1, 2], [3, 4]]
+  assert found.pair_seconds == [2, 5]
+  assert found.ours == 3 and found.loops == 2
+  with open(log, encoding='ascii') as file:
+    order = [line.split() for line in file if 'warm' not in line]
+  assert [name for name, _ in order] == [
+      'one', 'one', 'two', 'two', 'two', 'two', 'one', 'one'
+  ]
