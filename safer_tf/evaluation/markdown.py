@@ -65,7 +65,7 @@ def _by_task(found: Sequence[tables.Outcome]) -> Iterator[str]:
 
 def _over_all(rows: Sequence[tables.Row]) -> Iterator[str]:
   """Interquartile means of what was run on every task."""
-  yield 'Interquartile means over tasks and seeds, with 95% stratified '
+  yield 'Interquartile means over tasks and seeds, with 95% stratified'
   yield 'bootstrap intervals where each task has two seeds or more.'
   yield ''
   yield _row('', 'success (%)', 'violations')
