@@ -44,15 +44,29 @@ def mesh(object_id: str, scale: float) -> tuple[np.ndarray, np.ndarray]:
   return vertices - center, np.asarray(faces)
 
 
-def flat_shaded(
-    vertices: np.ndarray, faces: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-  """Corners [3 M, 3] of M triangles, and the normal of each corner's face."""
+def write_flat_shaded(
+    path: str, vertices: np.ndarray, faces: np.ndarray
+) -> None:
+  """Writes triangles with a normal of their own each, as a Wavefront file.
+
+  Args:
+    path: file to write.
+    vertices: [N, 3] metres.
+    faces: int [M, 3] vertices of each triangle.
+  """
   corners = vertices[faces]
   first, second, third = np.moveaxis(corners, 1, 0)
   normals = np.cross(second - first, third - first)
   normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
-  return corners.reshape(-1, 3), np.repeat(normals, 3, axis=0)
+  lines = [f'v {x:.9g} {y:.9g} {z:.9g}' for x, y, z in corners.reshape(-1, 3)]
+  lines += [f'vn {x:.9g} {y:.9g} {z:.9g}' for x, y, z in normals]
+  lines += [
+      f'f {3 * face + 1}//{face + 1} {3 * face + 2}//{face + 1} '
+      f'{3 * face + 3}//{face + 1}'
+      for face in range(len(faces))
+  ]
+  with open(path, 'w', encoding='utf-8') as file:
+    file.write('\n'.join(lines) + '\n')
 
 
 @functools.lru_cache(maxsize=64)

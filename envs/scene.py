@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import tempfile
 from typing import NamedTuple
 
 import numpy as np
@@ -122,18 +123,23 @@ class Scene:
 
   def _add_object(self) -> int:
     vertices, faces = meshes.mesh(self.task.object_id, self.task.scale)
-    corners, normals = meshes.flat_shaded(vertices, faces)
     collision = self._call('createCollisionShape')(
         pybullet.GEOM_MESH, vertices=self._hull.tolist()
     )
-    visual = self._call('createVisualShape')(
-        pybullet.GEOM_MESH, vertices=corners.tolist(),
-        indices=list(range(len(corners))), normals=normals.tolist(),
-        rgbaColor=[*self.task.color, 1.0],
-    )
+    # PyBullet never frees what it is given as a list of vertices.
+    with tempfile.TemporaryDirectory() as directory:
+      path = os.path.join(directory, 'object.obj')
+      meshes.write_flat_shaded(path, vertices, faces)
+      visual = self._call('createVisualShape')(
+          pybullet.GEOM_MESH, fileName=path
+      )
     body = self._call('createMultiBody')(
         baseMass=_OBJECT_MASS, baseCollisionShapeIndex=collision,
         baseVisualShapeIndex=visual, basePosition=[0, 0, 1],
+    )
+    # A mesh from a file has the colour of its material, and this has none.
+    self._call('changeVisualShape')(
+        body, -1, rgbaColor=[*self.task.color, 1.0]
     )
     extent = vertices.max(0) - vertices.min(0)
     # That of a solid box of the same size; the meshes' own files have none.

@@ -104,11 +104,6 @@ def measure(
           'a process that has imported the same',
           note=f'of {len(turns)} shards of {sizes.collection_steps} steps, '
           'each of another task',
-          shortfall='what grows is not the steps (0.3 MB in 40 shards of one '
-          'task) but the tasks: PyBullet keeps half a megabyte of each mesh '
-          'that it is given, and a worker meets 40 tasks once each. Tried: '
-          'removing bodies, resetting the simulation and trimming the heap '
-          'before a world is closed',
       ),
       _linearity(sizes),
   ]
