@@ -11,6 +11,7 @@ from safer_tf.benchmark import measurement
 from safer_tf.benchmark import sizes as sizes_lib
 from safer_tf.benchmark import table
 from safer_tf.common import errors
+from safer_tf.common import files
 from safer_tf.common import layout
 
 # Each is a module with `measure(root_dir, sizes, full)`; of `LEARNING` the last
@@ -49,7 +50,9 @@ def run(
   here = layout.results_dir(root_dir)
   if only:
     results_dir = here
+  files.ensure_dir(results_dir)
   origin = table.origin()
+  took: dict[str, float] = {}
   measurements: list[measurement.Measurement] = []
   for name in available:
     if only and name not in only:
@@ -60,11 +63,12 @@ def run(
     measurements += part.measure(
         root_dir, sizes, results_dir if name == LEARNING else full
     )
-    print(f'  took {time.monotonic() - start:.0f} s', flush=True)
+    took[name] = time.monotonic() - start
+    print(f'  took {took[name]:.0f} s', flush=True)
     measurements.sort(key=lambda line: line.row)
     # What was measured outlives an end before the last part.
-    table.write(table.default_path(here, full), measurements, origin)
+    table.write(table.default_path(here, full), measurements, origin, took)
   path = table.default_path(results_dir, full)
-  table.write(path, measurements, origin)
-  print(f'\n{table.text(measurements)}\n\n{os.path.abspath(path)}')
+  table.write(path, measurements, origin, took)
+  print(f'\n{table.text(measurements, origin)}\n\n{os.path.abspath(path)}')
   return measurements

@@ -28,6 +28,7 @@ _STOCK_UPDATES = 7
 _FLOOR_UPDATES = 30
 _OWN = ('encoders/own.gin',)
 _BOUND = 1.0
+_HERE = 'safer_tf.benchmark.cells'
 _WARM_STEPS = 520  # A few updates follow the initial exploration.
 
 
@@ -61,14 +62,14 @@ def _whole_cell(
     gin_files: tuple[str, ...], threads: int, most_minutes: float,
 ) -> measurement.Measurement:
   """Minutes of one cell, evaluation included, as separate processes (row 8)."""
-  one_core = threads == 1
+  core = 0 if threads == 1 else None
   batch_size = timing.alone(
-      'safer_tf.benchmark.cells:shipped_batch_size', gin_files
+      f'{_HERE}:shipped_batch_size', gin_files
   )
 
   def seconds(num_steps, episodes):
     return cell_seconds(
-        run_dir, encoder, gin_files, num_steps, episodes, threads, one_core
+        run_dir, encoder, gin_files, num_steps, episodes, threads, core
     )
 
   whole = sizes.whole_cell_steps
@@ -82,26 +83,27 @@ def _whole_cell(
     trained = first + (second - first) / (large - small) * (whole - small)
   stock = timing.alone(
       'safer_tf.benchmark.updates:stock_seconds', batch_size, _STOCK_UPDATES,
-      threads=threads, one_core=one_core,
+      threads=threads, core=core,
   )
   bare = timing.alone(
       'safer_tf.benchmark.simulation:bare_seconds', envs.EVALUATION[:1],
-      sizes.simulation_steps, one_core=True,
+      sizes.simulation_steps, core=0,
   )
   update = timing.alone(
       'safer_tf.benchmark.updates:floor_seconds', encoder == 'own', batch_size,
-      _FLOOR_UPDATES, threads=threads, one_core=one_core,
+      _FLOOR_UPDATES, threads=threads, core=core,
   )
   return measurement.Measurement(
       8, f'cell of {whole:,} steps, {encoder} encoder, batch {batch_size}, '
-      f'{"one core" if one_core else f"{threads} cores"}',
+      f'{"one core" if threads == 1 else f"{threads} cores"}',
       (trained + evaluated) / 60, 'minutes',
       'as many stock updates from pixels, alone', stock * whole / 60,
       (measurement.Target('value', '<=', most_minutes),),
       whole * (bare + update) / 60,
       f'{simulation.BARE}, then the floor of an update', scaled=not full,
       note=f'evaluation {evaluated / 60:.1f} of it; untrained prior' + (
-          '' if full else '; without most checkpoints'
+          '' if full else '; without most checkpoints, and a small replay '
+          'buffer: a whole cell is slower'
       ),
   )
 
@@ -114,7 +116,7 @@ def shipped_batch_size(gin_files: tuple[str, ...]) -> int:
 
 def cell_seconds(
     run_dir: str, name: str, gin_files: tuple[str, ...], num_steps: int,
-    episodes: Optional[int], threads: int, one_core: bool,
+    episodes: Optional[int], threads: int, core: Optional[int],
 ) -> tuple[float, float]:
   """Trains and evaluates a cell as `reproduce` does, from nothing.
 
@@ -125,7 +127,7 @@ def cell_seconds(
     num_steps: environment steps.
     episodes: of the evaluation; None for none.
     threads: of each process.
-    one_core: ties it to a single core.
+    core: which of the chosen ones it is tied to; None for all.
 
   Returns:
     Seconds of training and of evaluation, start of the interpreter included.
@@ -147,7 +149,7 @@ def cell_seconds(
             [f'{binary}.{value}' for value in values],
         ), finished_file='',
     )
-    with timing.limited(threads, one_core):
+    with timing.limited(threads, core):
       times.append(timing.seconds(
           functools.partial(_run, cell, run_dir, threads)
       ))
@@ -172,7 +174,7 @@ def _side_by_side(
       [(run_dir, seed, count) for seed in (0, 1)]
       for count in (steps, min(steps, _WARM_STEPS))
   )
-  found = scaling.compare(train_cell, [pair] * rounds, warm)
+  found = scaling.compare(f'{_HERE}:train_cell', [pair] * rounds, warm)
   return measurement.Measurement(
       9, f'two cells of {steps:,} steps side by side', found.ours, 'x',
       'two pure-Python loops over one', found.loops,

@@ -1,4 +1,4 @@
-"""Whether the speed-ups hurt learning: each beside the plain version.
+"""Whether the speed-ups hurt learning: all of them beside the plain version.
 
 Of a full benchmark only. What is finished is kept and reused, and what was
 interrupted goes on. Row 11 of the table.
@@ -15,6 +15,7 @@ from typing import Any, Iterable, Mapping, Sequence
 from unittest import mock
 
 import envs
+from safer_tf.benchmark import kept
 from safer_tf.benchmark import measurement
 from safer_tf.benchmark import sizes as sizes_lib
 from safer_tf.benchmark import table
@@ -22,7 +23,6 @@ from safer_tf.benchmark import timing
 from safer_tf.common import config
 from safer_tf.common import files
 from safer_tf.common import layout
-from safer_tf.common import provenance
 from safer_tf.data import collect
 from safer_tf.evaluation import figures
 
@@ -76,8 +76,7 @@ def measure(
   Returns:
     The measurements.
   """
-  # What an earlier revision learnt tells nothing of this one.
-  run_dir = os.path.join(root_dir, f'learning-{provenance.git_revision()}')
+  run_dir = kept.directory(root_dir, 'learning')
   collect.collect_data(
       run_dir, num_steps=sizes.learning_data_steps, num_workers=2
   )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import statistics
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 from safer_tf.benchmark import timing
 
@@ -29,17 +29,17 @@ class Scaling(NamedTuple):
 
 
 def compare(
-    work: Callable[..., Any], turns: Sequence[Sequence[tuple]],
+    work: str, turns: Sequence[Sequence[tuple]],
     warm: Sequence[tuple], loop_iterations: int = _LOOP_ITERATIONS,
 ) -> Scaling:
   """Does pairs of pieces of work one after the other and side by side.
 
-  Processes of one thread each are started, and have warmed up, before anything
-  is timed.
+  Processes of one thread and one core each are started, and have warmed up,
+  before anything is timed: a process that may change cores is slower alone.
 
   Args:
-    work: importable function; the last argument it gets tells an attempt at
-      the same work from another.
+    work: `module:name` of a function; the last argument it gets tells an
+      attempt at the same work from another.
     turns: for each turn, the arguments of two pieces of work.
     warm: the arguments of two smaller pieces.
     loop_iterations: of the plain loop.
@@ -50,12 +50,14 @@ def compare(
   with contextlib.ExitStack() as stack:
     # One after the other in a process each too: one that does all the work
     # would age twice as fast.
-    first, second, two = (
-        stack.enter_context(timing.warm_pool(count)) for count in (1, 1, 2)
+    places = list(range(timing.cores()))
+    apart, side = (
+        [
+            stack.enter_context(timing.warm_pool(1, core=places[place]))
+            for place in (0, -1)
+        ] for _ in range(2)
     )
-    for pools, name in (
-        ((first, second), 'warm-one'), ((two, two), 'warm-two')
-    ):
+    for pools, name in ((apart, 'warm-one'), (side, 'warm-two')):
       _run(pools, work, warm, name)
     alone: list[float] = []
     pair_seconds: list[float] = []
@@ -66,24 +68,24 @@ def compare(
       alone.append(sum(
           timing.seconds(
               functools.partial(_run, [pool], work, [part], 'one')
-          ) for pool, part in zip((first, second), turn)
+          ) for pool, part in zip(apart, turn)
       ))
 
     def together(turn):
       pair_seconds.append(timing.seconds(
-          lambda: results.append(_run([two, two], work, turn, 'two'))
+          lambda: results.append(_run(side, work, turn, 'two'))
       ))
 
     order = [one_after_the_other, together]
     for turn in turns:
-      gains = [_loops_gain(first, two, loop_iterations)]
+      gains = [_loops_gain(apart[0], side, loop_iterations)]
       for way in order:
         way(turn)
       order.reverse()  # A machine that slows down favours what comes first.
       # Before and after: the machine's other load changes within a turn.
-      gains.append(_loops_gain(first, two, loop_iterations))
+      gains.append(_loops_gain(apart[0], side, loop_iterations))
       loops.append(statistics.mean(gains))
-  ours = [apart / side for apart, side in zip(alone, pair_seconds)]
+  ours = [each / both for each, both in zip(alone, pair_seconds)]
   return Scaling(
       statistics.median(ours), statistics.median(loops), pair_seconds, results
   )
@@ -91,21 +93,22 @@ def compare(
 
 def _run(pools, work, turn, name) -> list[Any]:
   futures = [
-      pool.submit(work, *arguments, name)
+      pool.submit(timing.call, work, (*arguments, name))
       for pool, arguments in zip(pools, turn)
   ]
   return [future.result() for future in futures]
 
 
-def _loops_gain(one, two, iterations: int) -> float:
+def _loops_gain(one, pair, iterations: int) -> float:
   return (
-      timing.seconds(lambda: _loops(one, iterations))
-      / timing.seconds(lambda: _loops(two, iterations))
+      timing.seconds(lambda: _loops([one, one], iterations))
+      / timing.seconds(lambda: _loops(pair, iterations))
   )
 
 
-def _loops(pool, iterations: int) -> None:
-  list(pool.map(spin, [iterations] * 2))
+def _loops(pools, iterations: int) -> None:
+  for future in [pool.submit(spin, iterations) for pool in pools]:
+    future.result()
 
 
 def spin(iterations: int) -> int:

@@ -6,6 +6,8 @@ import dataclasses
 
 import gin
 
+from safer_tf.common import errors
+
 
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Sizes:
     simulation_steps: of each of the 40 tasks.
     kuka_episodes: of the simulator it is compared with.
     collection_steps: of each of the two shards of a turn.
+    memory_steps: of each of the 40 shards after which memory is looked at.
     full_collection_steps: of the whole collection in a full benchmark.
     data_steps: of the dataset that priors are trained on.
     stored_steps: the two sizes of dataset that training is compared at.
@@ -40,6 +43,7 @@ class Sizes:
   simulation_steps: int = gin.REQUIRED
   kuka_episodes: int = gin.REQUIRED
   collection_steps: int = gin.REQUIRED
+  memory_steps: int = gin.REQUIRED
   full_collection_steps: int = gin.REQUIRED
   data_steps: int = gin.REQUIRED
   stored_steps: tuple[int, int] = gin.REQUIRED
@@ -56,3 +60,19 @@ class Sizes:
   learning_prior_steps: int = gin.REQUIRED
   learning_data_steps: int = gin.REQUIRED
   learning_seeds: tuple[int, ...] = gin.REQUIRED
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      several = value if isinstance(value, tuple) else (value,)
+      if field.name == 'learning_seeds':
+        continue
+      if not several or min(several) < 1:
+        raise errors.UserError(
+            f'Sizes.{field.name} = {value}: expected numbers of 1 or more.'
+        )
+      if list(several) != sorted(set(several)):
+        raise errors.UserError(
+            f'Sizes.{field.name} = {value}: expected each to be larger than '
+            'the one before.'
+        )

@@ -23,13 +23,14 @@ def origin() -> dict[str, str]:
   """What is noted with every measurement that begins now."""
   return {
       'machine': provenance.machine(),
+      'cpus': ', '.join(map(str, timing.chosen())),
       'git_revision': provenance.git_revision(),
   }
 
 
 def write(
     path: str, measurements: Sequence[measurement.Measurement],
-    origin: Mapping[str, str],
+    origin: Mapping[str, str], took: Mapping[str, float],
 ) -> list[dict[str, Any]]:
   """Writes `benchmark.json`, and beside it `benchmark.md` for people.
 
@@ -37,6 +38,7 @@ def write(
     path: of the first file.
     measurements: its rows.
     origin: of them, as `origin` gives it.
+    took: seconds by part.
 
   Returns:
     What was written.
@@ -44,16 +46,19 @@ def write(
   rows = [line.to_json(**origin) for line in measurements]
   files.write_json(path, rows)
   files.write_text(
-      f'{os.path.splitext(path)[0]}.md', markdown(measurements, **origin)
+      f'{os.path.splitext(path)[0]}.md', markdown(measurements, origin, took)
   )
   return rows
 
 
-def text(measurements: Sequence[measurement.Measurement]) -> str:
+def text(
+    measurements: Sequence[measurement.Measurement], origin: Mapping[str, str]
+) -> str:
   """The table as it is printed.
 
   Args:
     measurements: its lines.
+    origin: of them, as `origin` gives it.
 
   Returns:
     Lines of aligned columns, then what the columns have no room for.
@@ -71,22 +76,22 @@ def text(measurements: Sequence[measurement.Measurement]) -> str:
   ]
   return '\n'.join(
       [
-          f'{provenance.machine()}, at most {timing.cores()} of them used', '',
+          f'{origin["machine"]}, CPUs {origin["cpus"]} used', '',
           *table, '', *remarks,
       ]
   )
 
 
 def markdown(
-    measurements: Sequence[measurement.Measurement], machine: str,
-    git_revision: str,
+    measurements: Sequence[measurement.Measurement],
+    origin: Mapping[str, str], took: Mapping[str, float],
 ) -> str:
   """The benchmark's report.
 
   Args:
     measurements: its lines.
-    machine: that they were measured on.
-    git_revision: of the code.
+    origin: of them, as `origin` gives it.
+    took: seconds by part.
 
   Returns:
     A page in Markdown: the table, and what it has no room for.
@@ -94,8 +99,10 @@ def markdown(
   rows = [_HEAD, ('---',) * len(_HEAD), *map(_cells, measurements)]
   lines = [
       '# Benchmark', '',
-      f'{machine}, at most {timing.cores()} of them used; revision '
-      f'{git_revision}.', '',
+      f'{origin["machine"]}, CPUs {origin["cpus"]} used; revision '
+      f'{origin["git_revision"]}. Took {sum(took.values()) / 60:.0f} minutes ('
+      + ', '.join(f'{name} {each:.0f} s' for name, each in took.items())
+      + ').', '',
       *(f'| {" | ".join(row)} |' for row in rows), '',
       *(f'- {_remark(line)}' for line in measurements),
   ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import contextlib
 import importlib
@@ -13,13 +14,24 @@ import statistics
 import sys
 import time
 import traceback
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import (
+  Any,
+  Callable,
+  Iterable,
+  Iterator,
+  Mapping,
+  Optional,
+  Sequence,
+)
+
+from absl import logging as absl_logging
 
 from safer_tf.common import errors
 from safer_tf.common import workers
 from safer_tf.experiments import process
 
 _STATUS = '/proc/self/status'
+_SYSTEM = '/sys/devices/system/cpu'
 _CORES = 2  # All targets are for two.
 
 
@@ -57,9 +69,47 @@ def interleaved(
 
 def cores() -> int:
   """Cores that a measure may use: two, whatever the machine has."""
+  return min(_CORES, len(_allowed()))
+
+
+def chosen() -> list[int]:
+  """Numbers of the CPUs that measures are tied to."""
+  return ranked(_allowed())[:_CORES]
+
+
+def ranked(allowed: Iterable[int], system: str = _SYSTEM) -> list[int]:
+  """CPUs in the order in which they are taken.
+
+  Args:
+    allowed: numbers of the CPUs.
+    system: where Linux tells about them.
+
+  Returns:
+    One thread of each core before a second one, fast cores before slow ones,
+    the last before the first, which serve most interrupts.
+  """
+
+  def told(cpu: int, name: str) -> str:
+    path = os.path.join(system, f'cpu{cpu}', name)
+    if not os.path.exists(path):
+      return ''
+    with open(path, encoding='ascii') as file:
+      return file.read().strip()
+
+  threads: collections.Counter[str] = collections.Counter()
+  keys: dict[int, tuple[int, int]] = {}
+  for cpu in sorted(allowed, reverse=True):
+    core = told(cpu, 'topology/thread_siblings_list') or f'cpu {cpu}'
+    speed = int(told(cpu, 'cpufreq/cpuinfo_max_freq') or 0)
+    keys[cpu] = (threads[core], -speed)
+    threads[core] += 1
+  return sorted(keys, key=lambda cpu: (*keys[cpu], -cpu))
+
+
+def _allowed() -> set[int]:
   if hasattr(os, 'sched_getaffinity'):
-    return min(_CORES, len(os.sched_getaffinity(0)))
-  return min(_CORES, os.cpu_count() or 1)
+    return os.sched_getaffinity(0)
+  return set(range(os.cpu_count() or 1))
 
 
 def peak_memory() -> float:
@@ -74,12 +124,13 @@ def peak_memory() -> float:
 
 
 @contextlib.contextmanager
-def limited(threads: int, one_core: bool = False) -> Iterator[None]:
-  """Processes started inside have so many threads and at most `cores()` cores.
+def limited(threads: int, core: Optional[int] = None) -> Iterator[None]:
+  """Processes started inside have so many threads, and the `chosen` cores.
 
   Args:
     threads: size of their thread pools.
-    one_core: ties them to a single core. Both where the system can.
+    core: which of the chosen ones they are tied to; None ties them to all of
+      them. Both where the system can.
   """
   names = process.THREAD_VARIABLES
   before = {name: os.environ.get(name) for name in names}
@@ -87,7 +138,8 @@ def limited(threads: int, one_core: bool = False) -> Iterator[None]:
   allowed = os.sched_getaffinity(0) if pinned else set()
   os.environ.update({name: str(threads) for name in names})
   if pinned:
-    os.sched_setaffinity(0, sorted(allowed)[-(1 if one_core else cores()):])
+    taken = chosen()
+    os.sched_setaffinity(0, taken if core is None else {taken[core]})
   try:
     yield
   finally:
@@ -101,19 +153,19 @@ def limited(threads: int, one_core: bool = False) -> Iterator[None]:
 
 
 def warm_pool(
-    count: int, threads: int = 1, one_core: bool = False
+    count: int, threads: int = 1, core: Optional[int] = None
 ) -> concurrent.futures.ProcessPoolExecutor:
   """A pool whose processes have all started.
 
   Args:
     count: number of processes.
     threads: size of their thread pools.
-    one_core: ties them to a single core.
+    core: which of the chosen ones they are tied to; None for all.
 
   Returns:
     The pool, to be used as a context manager.
   """
-  with limited(threads, one_core):
+  with limited(threads, core):
     pool = workers.pool(count)
     # Each waits long enough that no process takes two.
     list(pool.map(time.sleep, [0.5] * count))
@@ -121,7 +173,8 @@ def warm_pool(
 
 
 def alone(
-    reference: str, *arguments: Any, threads: int = 1, one_core: bool = False
+    reference: str, *arguments: Any, threads: int = 1,
+    core: Optional[int] = None,
 ) -> Any:
   """Calls a function in a process of its own.
 
@@ -129,12 +182,12 @@ def alone(
     reference: `module:name`, imported there and not here.
     *arguments: of the function, picklable.
     threads: size of its thread pools.
-    one_core: ties it to a single core.
+    core: which of the chosen ones it is tied to; None for all.
 
   Returns:
     What the function returned.
   """
-  with warm_pool(1, threads, one_core) as pool:
+  with warm_pool(1, threads, core) as pool:
     return pool.submit(call, reference, arguments).result()
 
 
@@ -142,8 +195,10 @@ def call(reference: str, arguments: Sequence[Any]) -> Any:
   """Calls `module:name`, in a worker; its errors can be sent back."""
   module, name = reference.split(':')
   function = operator.attrgetter(name)(importlib.import_module(module))
-  # Gin reports each folder where an included file is not, as an error.
+  # Gin reports each folder where an included file is not, as an error, and
+  # TF-Agents' savers each name that is not one of Python's.
   logging.getLogger().setLevel(logging.CRITICAL)
+  absl_logging.set_verbosity(absl_logging.FATAL)
   try:
     return function(*arguments)
   except errors.UserError as error:

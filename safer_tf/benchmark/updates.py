@@ -16,6 +16,7 @@ from safer_tf.benchmark import sb3
 from safer_tf.benchmark import sizes as sizes_lib
 from safer_tf.benchmark import stock
 from safer_tf.benchmark import timing
+from safer_tf.common import config
 from safer_tf.rl import agent as sac
 from safer_tf.rl import networks
 from safer_tf.rl import replay
@@ -28,6 +29,7 @@ _EPISODE = 25  # Steps.
 _DRAWS = 20  # In a turn, for a draw is quick.
 _CACHE_BYTES = 1 << 26  # More than a cache holds.
 _HERE = 'safer_tf.benchmark.updates'
+_CONFIG = ('methods/safer.gin',)
 # Products of a [B, n] with a matrix in an update. Of the second layer 8 forward
 # (two targets and the actor on the next states; two critics on the stored and
 # on the actor's actions, and the actor) and 8 backward (two for each of two
@@ -67,13 +69,14 @@ def measure(
       ),
       measurement.Measurement(
           6, f'SAC update, batch {batch}, own encoder', ms['own'], 'ms',
-          'stable-baselines3 SAC, CnnPolicy' + (
+          'stable-baselines3 SAC, CnnPolicy (an encoder of its own kind)' + (
               '' if 'sb3' in ms else ' (baseline not installed)'
           ), ms.get('sb3'), (measurement.Target('ratio', '<=', 0.6),),
           ms['own_floor'], encoder_floor,
           note='both draw their batch; theirs on one thread or all, whichever '
           'is faster' if 'sb3' in ms
-          else f'`make benchmark` installs it into {sb3.VENV}',
+          else f'`make setup-sb3` installs it into {sb3.VENV} and tells why '
+          'it could not',
       ),
       measurement.Measurement(
           7, f'SAC update, batch {batch}, prior embedding', ms['prior'], 'ms',
@@ -119,6 +122,7 @@ def update_times(
     Median seconds of an update by `own`, `prior`, `stock`, perhaps `sb3`, and
     the floors `own_floor` and `prior_floor`.
   """
+  config.parse(_CONFIG, [])
   agents = {
       'own': sac.make_agent(_time_step(IMAGE), _tensor(LATENT), seed=0),
       'prior': sac.make_agent(_time_step(EMBEDDING), _tensor(LATENT), seed=0),
@@ -163,6 +167,7 @@ def floor_seconds(images: bool, batch_size: int, updates: int) -> float:
   Returns:
     Of the encoder's passes (row 6), or of the matrix products (row 7).
   """
+  config.parse(_CONFIG, [])
   call = (
       _encoder_passes(filled(IMAGE, 4 * batch_size), batch_size) if images
       else _products(batch_size)
@@ -173,6 +178,7 @@ def floor_seconds(images: bool, batch_size: int, updates: int) -> float:
 
 def stock_seconds(batch_size: int, updates: int) -> float:
   """Median seconds of a stock update from pixels, in this process."""
+  config.parse(_CONFIG, [])
   call = stock_update(filled(IMAGE, 4 * batch_size), batch_size)
   call()
   return timing.interleaved({'stock': call}, updates)['stock']

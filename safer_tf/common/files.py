@@ -31,12 +31,12 @@ def ensure_dir(path: str) -> str:
   except OSError as error:
     raise errors.UserError(
         f'Cannot make directory {path}: {error.strerror}. Choose a '
-        '--root_dir that you can write to.'
+        'directory that you can write to.'
     ) from error
   if not os.access(path, os.W_OK):
     raise errors.UserError(
-        f'Directory {path} is not writable. Choose a --root_dir that you can '
-        'write to.'
+        f'Directory {path} is not writable. Choose one that you can write '
+        'to.'
     )
   return path
 

@@ -24,7 +24,11 @@ def git_revision() -> str:
   here = os.path.dirname(os.path.abspath(safer_tf.__file__))
   try:
     revision = _git(here, 'rev-parse', '--short=12', 'HEAD')
-    modified = _git(here, 'status', '--porcelain', '--untracked-files=no')
+    # What runs write is no part of what ran.
+    modified = _git(
+        here, 'status', '--porcelain', '--untracked-files=no', '--', ':/',
+        ':(top,exclude)results',
+    )
   except (OSError, subprocess.CalledProcessError):
     return f'release-{safer_tf.__version__}'
   return revision + ('+' if modified else '')

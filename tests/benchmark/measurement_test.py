@@ -34,15 +34,16 @@ _SHORTER = measurement.Measurement(
 def test_a_line_without_a_target_is_neither_reached_nor_missed():
   line = dataclasses.replace(_LINE, targets=())
   assert line.reached is None
-  row, = [row for row in table.text([line]).splitlines() if '500' in row]
+  text = table.text([line], table.origin())
+  row, = [row for row in text.splitlines() if '500' in row]
   assert row.endswith('-') and 'not known' not in row
 
 
 def test_a_miss_says_what_stands_between_and_a_hit_does_not():
   told = dataclasses.replace(_LINE, shortfall='too few cores')
-  assert 'too few cores' not in table.text([told])
+  assert 'too few cores' not in table.text([told], table.origin())
   missed = dataclasses.replace(told, value=1.0)
-  assert 'NOT REACHED: too few cores' in table.text([missed])
+  assert 'NOT REACHED: too few cores' in table.text([missed], table.origin())
 
 
 @pytest.mark.parametrize('line, changes, reached', [
@@ -65,7 +66,7 @@ def test_reached_follows_the_numbers(line, changes, reached):
 
 def test_file_has_the_fields_that_others_read(tmp_path):
   path = str(tmp_path / 'results' / 'benchmark.json')
-  table.write(path, [_LINE, _SHORTER], table.origin())
+  table.write(path, [_LINE, _SHORTER], table.origin(), {})
   rows = files.read_json(path, 'what was just written')
   assert [row['row'] for row in rows] == [1, 6]
   for row in rows:
@@ -80,12 +81,13 @@ def test_report_holds_every_line_and_the_figure_of_a_full_benchmark(tmp_path):
   path = tmp_path / 'benchmark.json'
   learning = dataclasses.replace(_SHORTER, row=measurement.LEARNING_ROW)
   for lines, drawn in (([_LINE, _SHORTER], False), ([_LINE, learning], True)):
-    table.write(str(path), lines, table.origin())
+    table.write(str(path), lines, table.origin(), {'a': 50, 'b': 100})
     page = path.with_suffix('.md').read_text()
     rows = [row for row in page.splitlines() if row.startswith('| ')]
     assert len(rows) == 2 + len(lines)
     assert len({row.count('|') for row in rows}) == 1
     assert 'bare calls' in page
+    assert 'Took 2 minutes (a 50 s, b 100 s)' in page
     assert (table.FIGURE in page) is drawn
 
 
@@ -94,7 +96,7 @@ def test_table_shows_what_was_not_reached_or_not_measured():
       _SHORTER, name='absent', baseline_value=None, scaled=True
   )
   failed = dataclasses.replace(_SHORTER, name='failed', value=90.0)
-  text = table.text([_LINE, missing, failed])
+  text = table.text([_LINE, missing, failed], table.origin())
   found = {
       name: next(line for line in text.splitlines() if f'  {name}' in line)
       for name in ('simulation', 'absent', 'failed')
@@ -127,4 +129,4 @@ def test_what_was_measured_outlives_a_later_failure(tmp_path, monkeypatch):
       str(root / 'results' / 'benchmark.json'), 'what was measured'
   )
   assert [row['name'] for row in kept] == ['simulation']
-  assert not results.exists()
+  assert not list(results.iterdir())

@@ -14,6 +14,7 @@ from tf_agents.trajectories import time_step as ts
 
 from safer_tf.benchmark import cells
 from safer_tf.benchmark import collection
+from safer_tf.benchmark import kept
 from safer_tf.benchmark import latent
 from safer_tf.benchmark import learning
 from safer_tf.benchmark import priors
@@ -24,6 +25,7 @@ from safer_tf.benchmark import table
 from safer_tf.benchmark import timing
 from safer_tf.benchmark import updates
 from safer_tf.common import config
+from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.data import collect
@@ -80,16 +82,34 @@ def test_shipped_sizes_are_complete():
   assert sizes.evaluation_episodes == 100
 
 
+def test_sizes_that_nothing_can_be_measured_with_are_refused():
+  with pytest.raises(errors.UserError, match='rounds = 0'):
+    _sizes(rounds=0)
+  with pytest.raises(errors.UserError, match='cell_steps'):
+    _sizes(cell_steps=(800, 800))
+
+
+def test_what_is_kept_is_kept_for_the_same_code(monkeypatch, tmp_path):
+  first = kept.directory('runs', 'whole')
+  assert first == kept.directory('runs', 'whole')
+  assert first != kept.directory('runs', 'learning')
+  (tmp_path / 'base.gin').write_text('')
+  monkeypatch.setattr(kept.config, 'config_dir', lambda: str(tmp_path))
+  assert kept.directory('runs', 'whole') != first
+
+
 def test_simulation_counts_steps(monkeypatch):
   # PyBullet's own environment takes client 0: not in a process of tests.
   monkeypatch.setattr(simulation, '_kuka', lambda: None)
   monkeypatch.setattr(
-      simulation, '_kuka_episode', lambda env: simulation._Counted(8, 2.0)
+      simulation, '_kuka_episode',
+      lambda env: (simulation._Counted(8, 2.0), 600),
   )
   monkeypatch.setattr(simulation.envs, 'ALL', simulation.envs.ALL[:2])
-  line, = simulation.measure('', _sizes(simulation_steps=20), False)
+  line, substeps = simulation.measure('', _sizes(simulation_steps=20), False)
   assert line.baseline_value == pytest.approx(4)
   assert 0 < line.value < 100_000 and line.floor > 0
+  assert substeps.value == 8 * line.value and substeps.baseline_value == 300
 
 
 def test_a_collected_shard_is_counted_and_removed(tmp_path, monkeypatch):
@@ -218,7 +238,7 @@ def test_a_cell_is_scaled_up_from_two_parts(monkeypatch):
       cell_steps=(100, 300), whole_cell_steps=1100, evaluation_episodes=20
   )
 
-  def seconds(run_dir, name, gin_files, steps, episodes, threads, one_core):
+  def seconds(run_dir, name, gin_files, steps, episodes, threads, core):
     return 60.0 + steps * 0.6, (episodes or 0) * 6.0
 
   monkeypatch.setattr(cells, 'cell_seconds', seconds)
@@ -243,7 +263,7 @@ def test_batch_sizes_are_those_of_the_shipped_configs():
 def test_a_cell_runs_as_its_own_processes(tmp_path):
   root = str(tmp_path)
   latent.untrained_prior(layout.export_dir(root, 'seen', 'safer'))
-  trained, evaluated = cells.cell_seconds(root, 'prior', (), 40, 1, 1, True)
+  trained, evaluated = cells.cell_seconds(root, 'prior', (), 40, 1, 1, 0)
   assert trained > 0 and evaluated > 0
 
 

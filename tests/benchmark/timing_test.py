@@ -45,12 +45,29 @@ def test_functions_take_turns():
 def test_a_process_gets_its_threads_and_core():
   before = dict(os.environ)
   threads, cores, process = timing.alone(
-      f'{_HERE}:surroundings', threads=3, one_core=True
+      f'{_HERE}:surroundings', threads=3, core=0
   )
   assert (threads, cores) == ('3', 1)
   assert process != os.getpid()
   assert dict(os.environ) == before
   assert timing.cores() == min(2, len(os.sched_getaffinity(0)))
+
+
+def test_cores_come_before_second_threads_and_fast_ones_before_slow(tmp_path):
+  # Two fast cores of two threads each, and two slow ones.
+  for cpu, (threads, speed) in enumerate(
+      [('0-1', 9), ('0-1', 9), ('2-3', 9), ('2-3', 9), ('4', 5), ('5', 5)]
+  ):
+    for name, value in (
+        ('topology/thread_siblings_list', threads),
+        ('cpufreq/cpuinfo_max_freq', speed),
+    ):
+      path = tmp_path / f'cpu{cpu}' / name
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_text(f'{value}\n')
+  assert timing.ranked(range(6), str(tmp_path)) == [3, 1, 5, 4, 2, 0]
+  assert timing.ranked({0, 2, 4}, str(tmp_path)) == [2, 0, 4]
+  assert timing.ranked({0, 5, 7}, str(tmp_path / 'none')) == [7, 5, 0]
 
 
 def test_errors_come_back():
@@ -73,7 +90,7 @@ def test_gain_is_the_time_apart_over_the_time_together(tmp_path, monkeypatch):
   log = str(tmp_path / 'log')
   turns = [[(log, 1), (log, 2)], [(log, 3), (log, 4)]]
   found = scaling.compare(
-      note, turns, [(log, 0), (log, 0)], loop_iterations=10
+      f'{_HERE}:note', turns, [(log, 0), (log, 0)], loop_iterations=10
   )
   assert next(clock, None) is None
   assert found.results == [[1, 2], [3, 4]]
