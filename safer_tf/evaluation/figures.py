@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
+from matplotlib import ticker
 
 from safer_tf.common import files
 from safer_tf.evaluation import drawing
@@ -147,6 +148,9 @@ def curves(
     panel.set_xlabel('environment steps')
     panel.set_ylim(bottom=0)
     panel.xaxis.set_major_formatter('{x:,.0f}')
+    panel.yaxis.set_major_locator(ticker.MaxNLocator(
+        'auto', integer=True, steps=(1, 2, 2.5, 5, 10)
+    ))
     panel.yaxis.set_major_formatter('{x:,.0f}')
   axes[0].set_ylabel(ylabel)
   drawing.legend(figure, axes)
@@ -224,11 +228,11 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
       colour = style.colour(method)
       if min(map(len, scores)) > 1:  # Else there is nothing to draw from.
         panel.plot(
-            statistics.bootstrap_interval(scores), [y, y], color=colour, lw=6,
-            alpha=0.35,
+            statistics.bootstrap_interval(scores), [y, y], color=colour, lw=10,
+            alpha=0.35, solid_capstyle='butt',
         )
       panel.plot(
-          [statistics.interquartile_mean(scores)], [y], 'o', color=colour,
+          [statistics.interquartile_mean(scores)], [y], 'o', ms=5, color=colour,
           mfc=colour if variant == tables.USUAL else 'white', clip_on=False,
       )
     panel.set_yticks(
