@@ -21,7 +21,7 @@ from safer_tf.evaluation import tables
 _CURVE_STEPS = 1000  # From one point of a stored curve to the next.
 _SUCCESS_STEPS = 5000  # Episodes that ended in these last steps count.
 _HISTOGRAM_BINS = 48
-# Histograms leave out this share of either tail, which would squeeze them.
+# Histograms leave out this share at either end, which would squeeze them.
 _TAIL = 0.01
 
 
@@ -219,7 +219,7 @@ def _histogram_rows(
     log_prob: np.ndarray, abs_max_latent: np.ndarray, safe: np.ndarray,
     unsafe: np.ndarray,
 ) -> Iterator[tables.Row]:
-  """Shares of the safe and of the unsafe set in common bins."""
+  """Shares of the whole safe and unsafe set in common bins."""
   for quantity, values in (
       ('log_likelihood', log_prob), ('latent_abs_max', abs_max_latent)
   ):
@@ -229,8 +229,8 @@ def _histogram_rows(
     low, high = np.quantile(both, (_TAIL, 1 - _TAIL))
     edges = np.linspace(low, max(high, low + 1e-6), _HISTOGRAM_BINS + 1)
     for label, chosen in ((0, safe), (1, unsafe)):
-      inside = np.clip(values[chosen], edges[0], edges[-1])
-      shares = np.histogram(inside, edges)[0] / max(1, chosen.sum())
+      counts, _ = np.histogram(values[chosen], edges)
+      shares = counts / max(1, chosen.sum())
       for left, right, share in zip(edges, edges[1:], shares):
         yield {
             'quantity': quantity, 'unsafe': label, 'left': float(left),

@@ -218,7 +218,7 @@ def _priors(table: Table) -> Iterator[Entry]:
   ):
     if any(row['quantity'] == quantity for row in histograms):
       yield Entry(
-          quantity, title, caption,
+          quantity, title, f'{caption} {_left_out(histograms, quantity)}',
           functools.partial(figures.histograms, histograms, quantity),
       )
   for protocol, suffix, note in (
@@ -234,6 +234,19 @@ def _priors(table: Table) -> Iterator[Entry]:
           'promised.',
           functools.partial(figures.calibration, rollouts),
       )
+
+
+def _left_out(histograms: list[tables.Row], quantity: str) -> str:
+  """Says how much of the safe and unsafe sets the histograms do not show."""
+  shown: dict[tuple[str, int], float] = {}
+  for row in histograms:
+    if row['quantity'] == quantity:
+      key = row['method'], row['unsafe']
+      shown[key] = shown.get(key, 0.0) + row['share']
+  shares = [max(0.0, 1 - share) for share in shown.values()]
+  return (
+      f'Left out at the ends: {min(shares):.1%} to {max(shares):.1%} of a set.'
+  )
 
 
 def _curves_of(
