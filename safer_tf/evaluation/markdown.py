@@ -57,10 +57,10 @@ def _by_task(found: Sequence[tables.Outcome]) -> Iterator[str]:
           ]), text)
           for (name, scale, _), (_, _, text) in zip(_PLAIN, _COLUMNS)
       )
-    counts = sorted({each.success.n for each in ours.values()})
-    yield _row(label, *cells, mean, '-'.join(
-        str(count) for count in dict.fromkeys((counts[0], counts[-1]))
-    ))
+    yield _row(
+        label, *cells, mean,
+        tables.span(each.success.n for each in ours.values()),
+    )
 
 
 def _over_all(rows: Sequence[tables.Row]) -> Iterator[str]:

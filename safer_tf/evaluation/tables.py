@@ -221,16 +221,22 @@ def outcomes(rows: Sequence[Row]) -> list[Outcome]:
   return found
 
 
-def quoted_rows(rows: Sequence[Row]) -> list[Row]:
-  """The rows of the variants that are quoted."""
-  best = {
-      (found.protocol, found.method, found.variant)
-      for found in outcomes(rows) if found.quoted
-  }
-  return [
-      row for row in rows
-      if (row['protocol'], row['method'], row['variant']) in best
+def on_common_runs(rows: Sequence[Row], key: str) -> list[Row]:
+  """The rows of the tasks and seeds that all that is compared has.
+
+  Args:
+    rows: of agents.
+    key: column that tells what is compared, e.g. `method`.
+
+  Returns:
+    Those of the rows; none if nothing is common.
+  """
+  runs = [
+      {(row['task'], row['seed']) for row in group}
+      for group in _group(rows, key).values()
   ]
+  common = set.intersection(*runs) if runs else set()
+  return [row for row in rows if (row['task'], row['seed']) in common]
 
 
 def render(rows: Sequence[Row]) -> str:
@@ -255,6 +261,12 @@ def render(rows: Sequence[Row]) -> str:
   return '\n'.join(lines)
 
 
+def span(counts: Iterable[int]) -> str:
+  """E.g. `3`, or `1-3` where they differ."""
+  least, *_, most = sorted(counts) * 2
+  return str(least) if least == most else f'{least}-{most}'
+
+
 def percent(summary: statistics.Summary) -> str:
   """E.g. `54.3 ± 2.1%`; a dash where nothing was measured."""
   if not summary.n:
@@ -275,18 +287,17 @@ def count(summary: statistics.Summary) -> str:
 
 def _better(variants: Mapping[str, Sequence[Row]]) -> str:
   """Name of the variant to be quoted."""
-  runs = {
-      name: {
-          (row['task'], row['seed']) for row in rows
-          if not math.isnan(row['eval_success_rate'])
-      } for name, rows in variants.items()
+  evaluated = {
+      name: [row for row in rows if not math.isnan(row['eval_success_rate'])]
+      for name, rows in variants.items()
   }
-  common = set.intersection(*runs.values())
+  common = _group(
+      on_common_runs([row for rows in evaluated.values() for row in rows],
+                     'variant'), 'variant',
+  )
   if not common:
-    return max(sorted(variants), key=lambda name: len(runs[name]))
-  return max(sorted(variants), key=lambda name: _merit([
-      row for row in variants[name] if (row['task'], row['seed']) in common
-  ]))
+    return max(sorted(variants), key=lambda name: len(evaluated[name]))
+  return max(sorted(common), key=lambda name: _merit(common[name]))
 
 
 def _merit(rows: Sequence[Row]) -> tuple[float, float]:

@@ -327,10 +327,13 @@ def test_the_sweep_shows_table_1s_bound_too(root, monkeypatch):
   shown = []
   monkeypatch.setattr(figures, 'tradeoff', shown.extend)
   entries = gallery.entries(lambda name: _table(root, name))
-  next(entry for entry in entries if entry.name == 'tradeoff').draw()
+  entry = next(entry for entry in entries if entry.name == 'tradeoff')
+  entry.draw()
+  # Of the seeds that all points have: the usual bound has two.
   assert sorted((row['variant'], row['seed']) for row in shown) == [
-      ('default', 0), ('default', 1), ('tradeoff_0.3', 0), ('tradeoff_0.45', 0)
+      ('default', 0), ('tradeoff_0.3', 0), ('tradeoff_0.45', 0)
   ]
+  assert 'n = 1' in entry.caption
   # A task with two bounds alone is no line.
   few = [row for row in _table(root, 'tradeoff') if row['latent_bound'] == 2.5]
   names = [e.name for e in gallery.entries(
@@ -343,6 +346,24 @@ def test_an_ablation_is_drawn_beside_its_method(root):
   names = {e.name for e in gallery.entries(lambda name: _table(root, name))}
   assert {'figure8_success', 'figure8_violations'} <= names
   assert 'figure9_success' not in names  # PARROT on unsafe data was not run.
+
+
+def test_an_ablation_is_compared_on_common_seeds(root, monkeypatch):
+  shown = []
+  monkeypatch.setattr(figures, 'method_bars', shown.extend)
+  monkeypatch.setattr(figures, 'curves', lambda rows, *_: shown.extend(rows))
+  by_name = {
+      entry.name: entry for entry in gallery.entries(
+          lambda name: _table(root, name)
+      )
+  }
+  for name in ('ablations', 'figure8_success', 'figure8_violations'):
+    shown.clear()
+    by_name[name].draw()
+    # SAFER has seeds 0 and 1, the ablation 0 alone.
+    assert {'safer', 'safer_no_context'} <= {row['method'] for row in shown}
+    assert {row['seed'] for row in shown} == {0}, name
+    assert 'n = 1' in by_name[name].caption
 
 
 def test_own_encoders_have_a_table_of_their_own(root):
