@@ -175,13 +175,14 @@ def tradeoff(rows: Sequence[Row]) -> figure_lib.Figure:
       panel.plot(
           bounds, [np.mean(value) for value in values], 'o-', ms=4,
           color=style.colour('safer'), label=style.task_label(task),
+          clip_on=False,
       )
       for bound, value in zip(bounds, values):
         panel.plot(
             [bound] * len(value), value, '.', ms=3, alpha=0.5,
             color=style.colour('safer'),
         )
-      _name_targets(panel, ours, bounds, values)
+      _name_bounds(panel, ours, bounds, values)
     panel.set_xlabel('latent bound')
     panel.set_ylabel(name)
     panel.set_ylim(bottom=0)
@@ -301,18 +302,19 @@ def _by_seed(
   return np.array(steps), np.array(values, float)
 
 
-def _name_targets(
+def _name_bounds(
     panel: axes_lib.Axes, rows: Sequence[Row], bounds: Sequence[float],
     values: Sequence[Sequence[float]],
 ) -> None:
-  """Writes each bound's target share beside its point."""
+  """Writes beside each bound's point the share it tolerates, or the bound."""
   for bound, value in zip(bounds, values):
     target = next(
         r['max_unsafe_fraction'] for r in rows if r['latent_bound'] == bound
     )
-    if np.isfinite(target):
-      panel.annotate(
-          f'{target:.0%}', (bound, float(np.mean(value))), (0, 6),
-          textcoords='offset points', ha='center', fontsize=7,
-          color=drawing.INK,
-      )
+    # Steep, so that neighbours do not meet.
+    panel.annotate(
+        f'{target:.0%}' if np.isfinite(target) else f'|z| < {bound:g}',
+        (bound, float(np.mean(value))), (-3, 5), textcoords='offset points',
+        ha='left', va='bottom', rotation=60, rotation_mode='anchor',
+        fontsize=7, color=drawing.INK,
+    )

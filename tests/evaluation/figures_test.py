@@ -37,3 +37,18 @@ def test_few_violations_are_counted_by_whole_ticks():
   figure.canvas.draw()
   names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
   assert len(names) > 1 and len(set(names)) == len(names)
+
+
+def test_every_bound_of_the_sweep_has_a_name_of_its_own():
+  nan = float('nan')
+  figure = figures.tradeoff([
+      _run(
+          latent_bound=bound, max_unsafe_fraction=target,
+          eval_success_rate=0.5, violations=bound,
+      ) for bound, target in ((0.3, 0.0), (0.47, 0.02), (1, nan), (3.7, 0.45))
+  ])
+  figure.canvas.draw()
+  for panel in figure.axes:
+    assert [text.get_text() for text in panel.texts] == [
+        '0%', '2%', '|z| < 1', '45%'
+    ]
