@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Iterator
+from typing import Callable, Iterator
 
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import page
@@ -84,6 +84,23 @@ def _compared(
   if len(tasks) == 1:
     yield _details(found, rows)
     return
+  for note, pair in (
+      ('Success % / violations, means over seeds.', _pair),
+      ('Success in training % / evaluation episodes in which the final policy '
+       'touched the container %, means over seeds.', _other_pair),
+  ):
+    yield page.paragraph(note, 'note')
+    yield _by_task(found, tasks, pair)
+  yield page.details(
+      'All columns, deviations and n', _details(found, rows)
+  )
+
+
+def _by_task(
+    found: list[tables.Outcome], tasks: list[str],
+    pair: Callable[[list[tables.Outcome]], str],
+) -> str:
+  """A row for each method's variant: two numbers a task, and their means."""
   body: list[tuple[str, ...]] = []
   ours = []
   for method, variant in dict.fromkeys((q.method, q.variant) for q in found):
@@ -94,28 +111,40 @@ def _compared(
     }
     several = len({q.variant for q in found if q.method == method}) > 1
     first = next(iter(by_task.values()))
+    mean = pair(list(by_task.values()))
     body.append((
         first.label + ('*' if several and first.quoted else ''),
-        *(_pair([by_task[task]]) if task in by_task else '–'
+        *(pair([by_task[task]]) if task in by_task else '–'
           for task in tasks),
-        _pair(list(by_task.values())) if len(by_task) == len(tasks)
-        else f'{_pair(list(by_task.values()))} ({len(by_task)} tasks)',
+        mean if len(by_task) == len(tasks)
+        else f'{mean} ({len(by_task)} tasks)',
     ))
-  yield page.paragraph('Success % / violations, means over seeds.', 'note')
-  yield page.table(
+  return page.table(
       ('', *(style.task_label(task) for task in tasks), 'mean'), body, ours
-  )
-  yield page.details(
-      'All columns, deviations and n', _details(found, rows)
   )
 
 
 def _pair(found: list[tables.Outcome]) -> str:
-  """E.g. `54.4 / 1,707`: means over tasks."""
-  success = statistics.summarise([q.success.mean for q in found])
+  """E.g. `54.4 / 1,707`: success and violations, means over tasks."""
   violations = statistics.summarise([q.violations.mean for q in found])
-  first = f'{100 * success.mean:.1f}' if success.n else '–'
-  return f'{first} / {tables.count(violations._replace(deviation=math.nan))}'
+  return (
+      f'{_percent([q.success for q in found])} / '
+      f'{tables.count(violations._replace(deviation=math.nan))}'
+  )
+
+
+def _other_pair(found: list[tables.Outcome]) -> str:
+  """E.g. `48.1 / 3.5`: success in training and unsafe evaluation episodes."""
+  return (
+      f'{_percent([q.train_success for q in found])} / '
+      f'{_percent([q.unsafe_episodes for q in found])}'
+  )
+
+
+def _percent(seeds: list[statistics.Summary]) -> str:
+  """The mean over tasks of means over seeds."""
+  found = statistics.summarise([summary.mean for summary in seeds])
+  return f'{100 * found.mean:.1f}' if found.n else '–'
 
 
 def _details(found: list[tables.Outcome], rows: list[tables.Row]) -> str:

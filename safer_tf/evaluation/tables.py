@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import os
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -85,7 +85,8 @@ class Outcome(NamedTuple):
   """One method's variant on one task, over seeds.
 
   `success` is the evaluation's, `train_success` that of training's end;
-  `quoted` says whether the variant is the method's better one.
+  `unsafe_episodes` is the share of the evaluation's that touched the
+  container; `quoted` says whether the variant is the method's better one.
   """
 
   protocol: str
@@ -96,7 +97,7 @@ class Outcome(NamedTuple):
   success: statistics.Summary
   train_success: statistics.Summary
   violations: statistics.Summary
-  eval_unsafe_episodes: statistics.Summary
+  unsafe_episodes: statistics.Summary
 
   @property
   def label(self) -> str:
@@ -209,16 +210,22 @@ def outcomes(rows: Sequence[Row]) -> list[Outcome]:
       for variant in sorted(variants):
         by_task = _group(variants[variant], 'task')
         found += [
-            Outcome(protocol, method, variant, task, variant == best, *(
-                statistics.summarise([row[column] for row in by_task[task]])
-                for column in (
-                    'eval_success_rate', 'train_success_rate', 'violations',
-                    'eval_unsafe_episodes',
-                )
-            ))
+            Outcome(
+                protocol, method, variant, task, variant == best,
+                *_summaries(by_task[task]),
+            )
             for task in sorted(by_task, key=style.task_order)
         ]
   return found
+
+
+def _summaries(rows: Sequence[Row]) -> Iterator[statistics.Summary]:
+  """The last fields of an `Outcome`, of the rows of its seeds."""
+  for column in ('eval_success_rate', 'train_success_rate', 'violations'):
+    yield statistics.summarise([row[column] for row in rows])
+  yield statistics.summarise([
+      row['eval_unsafe_episodes'] / row['eval_episodes'] for row in rows
+  ])
 
 
 def on_common_runs(rows: Sequence[Row], key: str) -> list[Row]:

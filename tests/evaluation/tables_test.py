@@ -34,7 +34,7 @@ def _run(method, success, violations, variant='default', seed=0, **values):
       'variant': variant, 'seed': seed, 'eval_success_rate': success,
       'encoder': 'prior',
       'train_success_rate': success, 'violations': violations,
-      'eval_unsafe_episodes': 0, **values,
+      'eval_episodes': 100, 'eval_unsafe_episodes': 0, **values,
   }
 
 
