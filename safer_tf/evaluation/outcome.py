@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import page
@@ -11,6 +11,11 @@ from safer_tf.evaluation import paper
 from safer_tf.evaluation import statistics
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
+
+_TITLES = {
+    'seen': 'Tasks whose offline data the prior saw (the paper’s protocol)',
+    'held_out': 'Tasks that the prior never saw',
+}
 
 
 def outcome(table: gallery.Table) -> Iterator[str]:
@@ -37,17 +42,30 @@ def outcome(table: gallery.Table) -> Iterator[str]:
       'method was run in several variants, * marks the better one by success, '
       'which the figures show.'
   )
-  for protocol in dict.fromkeys(q.protocol for q in found):
+  for protocol in dict.fromkeys((*_TITLES, *(q.protocol for q in found))):
     ours = [q for q in found if q.protocol == protocol]
-    yield f'<h3>{_protocol_title(protocol)}</h3>'
-    yield from _compared(ours, rows)
+    yield f'<h3>{_TITLES.get(protocol, protocol)}</h3>'
+    yield from _part(ours, rows, style.TABLE1_METHODS)
     if protocol == 'seen':
       yield from _papers_table()
-  ablated = tables.outcomes(table('ablations'))
-  if ablated:
-    yield '<h3>Ablations</h3>'
-    yield from _compared(ablated, table('ablations'))
+  yield '<h3>Ablations</h3>'
+  yield from _part(
+      tables.outcomes(table('ablations')), table('ablations'), style.ABLATIONS
+  )
   yield from _own_encoders(rows)
+
+
+def _part(
+    found: list[tables.Outcome], rows: list[tables.Row],
+    expected: Sequence[str],
+) -> Iterator[str]:
+  """What a part of the matrix gave, and which of its methods it lacks."""
+  if found:
+    yield from _compared(found, rows)
+  there = {q.method for q in found}
+  lacking = [style.label(each) for each in expected if each not in there]
+  if lacking:
+    yield page.left_out('No rows of', ', '.join(lacking))
 
 
 def _own_encoders(rows: list[tables.Row]) -> Iterator[str]:
@@ -67,13 +85,6 @@ def _own_encoders(rows: list[tables.Row]) -> Iterator[str]:
       tables.outcomes([*prior, *({**row, 'encoder': ''} for row in own)]),
       [*prior, *own],
   )
-
-
-def _protocol_title(protocol: str) -> str:
-  return {
-      'seen': 'Tasks whose offline data the prior saw (the paper’s protocol)',
-      'held_out': 'Tasks that the prior never saw',
-  }.get(protocol, protocol)
 
 
 def _compared(
@@ -117,10 +128,14 @@ def _by_task(
         *(pair([by_task[task]]) if task in by_task else '–'
           for task in tasks),
         mean if len(by_task) == len(tasks)
-        else f'{mean} ({len(by_task)} tasks)',
+        else f'{mean} ({len(by_task)} of {len(tasks)} tasks)',
+        tables.span(
+            max(q.success.n, q.violations.n) for q in by_task.values()
+        ),
     ))
   return page.table(
-      ('', *(style.task_label(task) for task in tasks), 'mean'), body, ours
+      ('', *(style.task_label(task) for task in tasks), 'mean', 'seeds'),
+      body, ours,
   )
 
 
