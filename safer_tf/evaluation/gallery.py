@@ -47,6 +47,7 @@ def entries(table: Table) -> list[Entry]:
   """
   found = list(_agents(table))
   found += _priors(table)
+  found += _benchmark(table)
   return found
 
 
@@ -268,6 +269,18 @@ def _priors(table: Table) -> Iterator[Entry]:
           'promised.',
           functools.partial(figures.calibration, rollouts),
       )
+
+
+def _benchmark(table: Table) -> Iterator[Entry]:
+  rows = table('benchmark_learning')
+  if rows:
+    yield Entry(
+        'benchmark_learning', 'Learning with and without the speed-ups',
+        'Training episodes that extracted the object, with this code (fast) '
+        'and with its plain counterpart: lines are means over seeds, bands '
+        'their range, and neither should lie above the other.',
+        lambda: figures.versions(rows),
+    )
 
 
 def _left_out(histograms: list[tables.Row], quantity: str) -> str:

@@ -73,11 +73,18 @@ COLUMNS = {
         'git_revision', 'seed',
     ),
 }
+# The same of tables that are only read here.
+FOREIGN = {
+    # Of a full benchmark, which writes it beside the others.
+    'benchmark_learning': (
+        'encoder', 'version', 'seed', 'env_steps', 'success_rate',
+    ),
+}
 # Columns that hold text, even where it looks like a number.
 _TEXT = frozenset((
     'protocol', 'task', 'method', 'variant', 'encoder', 'assurance_mode',
     'git_revision', 'mode', 'prior', 'action_source', 'split', 'quantity',
-    'optimizer',
+    'optimizer', 'version',
 ))
 
 
@@ -158,7 +165,7 @@ def read(results_dir: str, name: str) -> list[Row]:
 
   Args:
     results_dir: directory of the tables.
-    name: key of `COLUMNS`.
+    name: key of `COLUMNS` or `FOREIGN`.
 
   Returns:
     Rows with numbers as numbers and empty cells as NaN.
@@ -171,11 +178,12 @@ def read(results_dir: str, name: str) -> list[Row]:
     return []
   with open(path, encoding='utf-8', newline='') as file:
     reader = csv.DictReader(file)
-    missing = set(COLUMNS[name]) - set(reader.fieldnames or ())
+    columns = (COLUMNS | FOREIGN)[name]
+    missing = set(columns) - set(reader.fieldnames or ())
     if missing:
       raise errors.UserError(
           f'{path} lacks the columns {", ".join(sorted(missing))}; write it '
-          'again with make_report from the run directory it came from.'
+          'again from the run directory it came from.'
       )
     return [
         {

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import envs
+from safer_tf.benchmark import learning
+from safer_tf.benchmark import table as benchmark_table
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
@@ -340,6 +342,20 @@ def test_the_sweep_shows_table_1s_bound_too(root, monkeypatch):
       lambda name: few if name == 'tradeoff' else _table(root, name)
   )]
   assert 'tradeoff' not in names
+
+
+def test_the_benchmarks_curves_are_drawn_again(tmp_path):
+  results_dir = tmp_path / layout.RESULTS_DIR
+  results_dir.mkdir()
+  text = 'encoder,version,seed,env_steps,success_rate\n' + '\n'.join(
+      f'own,{version},{seed},{step},{step / 3000}'
+      for version in ('fast', 'plain') for seed in (0, 1)
+      for step in (1000, 2000)
+  )
+  (results_dir / learning.CURVES).write_text(text)
+  report.make_report(str(tmp_path), films=False)
+  assert (results_dir / benchmark_table.FIGURE).exists()
+  assert (results_dir / learning.CURVES).read_text() == text
 
 
 def test_an_ablation_is_drawn_beside_its_method(root):
