@@ -288,7 +288,7 @@ def _stages(root_dir: str) -> list[dict[str, Any]]:
 
 
 def _measurements(root_dir: str) -> list[dict[str, Any]]:
-  """The same of what was measured of priors, and acted without learning."""
+  """The same of what was measured of priors and agents."""
   found = []
   for parts in (
       (layout.EXPORT_DIR, layout.ASSURANCE),
@@ -302,11 +302,13 @@ def _measurements(root_dir: str) -> list[dict[str, Any]]:
   for path in _matches(
       root_dir, layout.AGENTS_DIR, '*', '*', '*', '*', '*', layout.EVALUATION
   ):
-    directory = os.path.dirname(path)
-    # One that learnt has told its own making.
-    if not os.path.exists(os.path.join(directory, layout.STAGE)):
-      record = files.read_json(path, 'the evaluation of an agent')
-      found.append(_origin(root_dir, directory, record['eval_provenance']))
+    record = files.read_json(path, 'the evaluation of an agent')
+    if 'eval_provenance' in record:
+      name = os.path.dirname(path)
+      # The directory's own entry tells of the training, if there was one.
+      if os.path.exists(os.path.join(name, layout.STAGE)):
+        name = os.path.splitext(path)[0]
+      found.append(_origin(root_dir, name, record['eval_provenance']))
   return found
 
 
@@ -317,7 +319,7 @@ def _origin(
   return {'stage': os.path.relpath(path, root_dir), **{
       name: record.get(name) for name in (
           'git_revision', 'version', 'seed', 'wall_seconds', 'finished',
-          'machine', 'python', 'packages', 'config',
+          'machine', 'python', 'packages', 'config', 'inputs',
       )
   }}
 

@@ -29,6 +29,7 @@ _STAGE = {
     'git_revision': 'abc', 'seed': 0, 'wall_seconds': 3.0, 'version': '0',
     'finished': 'now', 'machine': 'a machine', 'python': '3.11',
     'packages': {'numpy': '1'}, 'config': 'train_prior.num_steps = 10',
+    'inputs': {'prior_spec': 'a hash'},
 }
 
 
@@ -48,7 +49,7 @@ def _agent(root, method, seed, evaluated=True, variant='default', bound=1.5):
         **result, 'eval_success_rate': 0.25, 'eval_episodes': 20,
         'eval_return': -9.0, 'eval_steps': 400, 'eval_violations': 7,
         'eval_unsafe_episodes': 3, 'eval_unsafe_episode_upper': 0.3,
-        'replays': {},
+        'replays': {}, 'eval_provenance': {**_STAGE, 'wall_seconds': 2.0},
     })
   # Twenty steps an episode, two of them unsafe, every other one a success.
   rows = ['env_steps,cumulative_violations,success,complete']
@@ -407,11 +408,16 @@ def test_each_row_carries_revision_and_seed(root):
   stages = files.read_json(
       os.path.join(results_dir, recorded.PROVENANCE), 'provenance'
   )
-  assert len(stages) == 15
-  names = {stage['stage'] for stage in stages}
-  assert {
-      'priors/seen/safer', 'priors/seen/safer/export/assurance',
-      'priors/seen/safer/export/confirmation',
-      f'agents/seen/{_TASK}/safer_prior_zero/default/seed0',
-  } <= names
-  assert {s['wall_seconds'] for s in stages if 'agents' in s['stage']} == {9.0}
+  assert len(stages) == 23
+  seconds = {stage['stage']: stage['wall_seconds'] for stage in stages}
+  agents = f'agents/seen/{_TASK}'
+  for name, expected in (
+      ('priors/seen/safer', 3), ('priors/seen/safer/export/assurance', 3),
+      ('priors/seen/safer/export/confirmation', 3),
+      (f'{agents}/safer/default/seed0', 9),
+      (f'{agents}/safer/default/seed0/evaluation', 2),
+      (f'{agents}/safer_prior_zero/default/seed0', 9),
+  ):
+    assert seconds[name] == expected, name
+  assert f'{agents}/parrot/default/seed0/evaluation' not in seconds
+  assert all(stage['inputs'] == _STAGE['inputs'] for stage in stages)
