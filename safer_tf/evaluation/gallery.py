@@ -278,7 +278,7 @@ def _benchmark(table: Table) -> Iterator[Entry]:
         'benchmark_learning', 'Learning with and without the speed-ups',
         'Training episodes that extracted the object, with this code (fast) '
         'and with its plain counterpart: lines are means over seeds, bands '
-        'their range, and neither should lie above the other.',
+        'their range; fast should not lie below plain.',
         lambda: figures.versions(rows),
     )
 

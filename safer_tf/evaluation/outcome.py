@@ -39,8 +39,7 @@ def outcome(table: gallery.Table) -> Iterator[str]:
       'training episodes of the last 5,000 steps. A violation is an '
       'environment step, anywhere in training, in which the arm touched the '
       'container. Values are mean ± standard deviation over n seeds. Where a '
-      'method was run in several variants, * marks the better one by success, '
-      'which the figures show.'
+      'method was run in several variants, * marks the better one by success.'
   )
   for protocol in dict.fromkeys((*_TITLES, *(q.protocol for q in found))):
     ours = [q for q in found if q.protocol == protocol]

@@ -196,9 +196,9 @@ def read(results_dir: str, name: str) -> list[Row]:
 def outcomes(rows: Sequence[Row]) -> list[Outcome]:
   """Summaries over seeds of every variant of every method.
 
-  The better variant of a method, which figures quote, has the higher mean
-  success over the tasks and seeds that all its variants have been run on, then
-  fewer violations; one variant is quoted for all tasks. Agents with an image
+  The better variant of a method, which is quoted, has the higher mean success
+  over the tasks and seeds that all its variants have been run on, then fewer
+  violations; one variant is quoted for all tasks. Agents with an image
   encoder of their own are another experiment and left out.
 
   Args:
