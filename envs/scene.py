@@ -22,8 +22,6 @@ from envs import tasks
 _ARM_URDF = os.path.join(os.path.dirname(__file__), 'assets', 'arm.urdf')
 _ARM_JOINTS = (0, 1, 2, 3, 4)
 _FINGER_JOINTS = (5, 6)
-_HAND_LINK = 4
-_TOOL_IN_HAND = (0.105, 0.0, 0.0)  # m
 FINGER_TRAVEL = 0.026  # m, of each finger from closed to open
 CONTAINER_CENTER = (0.28, 0.0)  # m
 WALL = 0.005  # m, thickness of walls and floor
@@ -235,25 +233,10 @@ class Scene:
   def _touching(self) -> bool:
     return any(point[8] <= 0 for point in self._contacts())
 
-  def tool_position(self) -> tuple[float, float, float]:
-    """Where the tool point is, metres."""
-    state = self._call('getLinkState')(
-        self._arm, _HAND_LINK, computeForwardKinematics=True
-    )
-    position, _ = pybullet.multiplyTransforms(
-        state[4], state[5], _TOOL_IN_HAND, (0, 0, 0, 1)
-    )
-    return position
-
   def tool_pose(self) -> tuple[float, float, float, float, float]:
     """x, y, z, pitch, yaw of the tool from the measured joint angles."""
     states = self._call('getJointStates')(self._arm, _ARM_JOINTS)
     return kinematics.forward(*(state[0] for state in states))
-
-  def finger_positions(self) -> tuple[float, float]:
-    """How far each finger is open, metres."""
-    left, right = self._call('getJointStates')(self._arm, _FINGER_JOINTS)
-    return left[0], right[0]
 
   def object_state(self) -> ObjectState:
     """Pose of the object."""

@@ -28,7 +28,6 @@ _ALIGNED = 0.015  # m
 _ALIGNED_ANGLE = 0.2  # rad
 _STRAYED = 0.030  # m; beyond this a descent is given up
 _AT_GRASP = 0.006  # m
-_CLOSED = 0.0006  # m that the fingers move in a step once they have closed
 _LIFT = 0.02  # m above what extraction needs
 _OPEN, _CLOSE = 0.8, -0.8
 # The gripper's command is a threshold at +-0.5; noise of this share may turn a

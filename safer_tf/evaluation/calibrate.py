@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any, Sequence
 
 import gin
@@ -50,6 +51,7 @@ def calibrate(
     raise errors.UserError(
         f'calibrate.num_steps = {num_steps}: expected at least 1.'
     )
+  start = time.time()
   directory = layout.export_dir(root_dir, protocol, prior)
   assurance = files.read_json(
       os.path.join(directory, layout.ASSURANCE),
@@ -58,7 +60,6 @@ def calibrate(
   )
   loaded = export.load_prior(directory, prior=prior)
   recorder = rollouts.Recorder(envs.load_task(task))
-  record = provenance.record(seed)
   bounds = sorted({row['latent_bound'] for row in assurance['table']} - {0.0})
   with progress.bar(len(bounds) * num_steps, 'Calibrating', 'step') as bar:
     measured = {
@@ -69,6 +70,7 @@ def calibrate(
         ) for bound in bounds
     }
   recorder.close()
+  record = provenance.record(seed, wall_seconds=time.time() - start)
   common = {
       'task': task, 'prior': prior, 'protocol': protocol, 'seed': seed,
       'git_revision': record['git_revision'], 'action_source': _SOURCE,

@@ -21,7 +21,7 @@ from safer_tf.evaluation import tables
 _CURVE_STEPS = 1000  # From one point of a stored curve to the next.
 _SUCCESS_STEPS = 5000  # Episodes that ended in these last steps count.
 _HISTOGRAM_BINS = 48
-# Histograms leave out this share of either tail, which would squeeze them.
+# Histograms leave out this share at either end, which would squeeze them.
 _TAIL = 0.01
 
 
@@ -219,7 +219,7 @@ def _histogram_rows(
     log_prob: np.ndarray, abs_max_latent: np.ndarray, safe: np.ndarray,
     unsafe: np.ndarray,
 ) -> Iterator[tables.Row]:
-  """Shares of the safe and of the unsafe set in common bins."""
+  """Shares of the whole safe and unsafe set in common bins."""
   for quantity, values in (
       ('log_likelihood', log_prob), ('latent_abs_max', abs_max_latent)
   ):
@@ -229,8 +229,8 @@ def _histogram_rows(
     low, high = np.quantile(both, (_TAIL, 1 - _TAIL))
     edges = np.linspace(low, max(high, low + 1e-6), _HISTOGRAM_BINS + 1)
     for label, chosen in ((0, safe), (1, unsafe)):
-      inside = np.clip(values[chosen], edges[0], edges[-1])
-      shares = np.histogram(inside, edges)[0] / max(1, chosen.sum())
+      counts, _ = np.histogram(values[chosen], edges)
+      shares = counts / max(1, chosen.sum())
       for left, right, share in zip(edges, edges[1:], shares):
         yield {
             'quantity': quantity, 'unsafe': label, 'left': float(left),
@@ -288,7 +288,7 @@ def _stages(root_dir: str) -> list[dict[str, Any]]:
 
 
 def _measurements(root_dir: str) -> list[dict[str, Any]]:
-  """The same of what was measured of priors, and acted without learning."""
+  """The same of what was measured of priors and agents."""
   found = []
   for parts in (
       (layout.EXPORT_DIR, layout.ASSURANCE),
@@ -302,11 +302,13 @@ def _measurements(root_dir: str) -> list[dict[str, Any]]:
   for path in _matches(
       root_dir, layout.AGENTS_DIR, '*', '*', '*', '*', '*', layout.EVALUATION
   ):
-    directory = os.path.dirname(path)
-    # One that learnt has told its own making.
-    if not os.path.exists(os.path.join(directory, layout.STAGE)):
-      record = files.read_json(path, 'the evaluation of an agent')
-      found.append(_origin(root_dir, directory, record['eval_provenance']))
+    record = files.read_json(path, 'the evaluation of an agent')
+    if 'eval_provenance' in record:
+      name = os.path.dirname(path)
+      # The directory's own entry tells of the training, if there was one.
+      if os.path.exists(os.path.join(name, layout.STAGE)):
+        name = os.path.splitext(path)[0]
+      found.append(_origin(root_dir, name, record['eval_provenance']))
   return found
 
 
@@ -317,7 +319,7 @@ def _origin(
   return {'stage': os.path.relpath(path, root_dir), **{
       name: record.get(name) for name in (
           'git_revision', 'version', 'seed', 'wall_seconds', 'finished',
-          'machine', 'python', 'packages', 'config',
+          'machine', 'python', 'packages', 'config', 'inputs',
       )
   }}
 

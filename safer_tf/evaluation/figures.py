@@ -9,25 +9,16 @@ import matplotlib
 import numpy as np
 from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
+from matplotlib import ticker
 
 from safer_tf.common import files
+from safer_tf.evaluation import drawing
 from safer_tf.evaluation import statistics
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
 from safer_tf.evaluation.tables import Row
 
 _DOTS_PER_INCH = 150
-_INK = '#222222'
-_STYLE = {
-    'font.family': 'sans-serif', 'font.size': 9, 'axes.titlesize': 9.5,
-    'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
-    'axes.edgecolor': '#888888', 'axes.labelcolor': _INK,
-    'axes.spines.top': False, 'axes.spines.right': False,
-    'axes.grid': True, 'axes.axisbelow': True, 'grid.color': '#ececec',
-    'xtick.color': '#555555', 'ytick.color': '#555555',
-    'legend.frameon': False, 'lines.linewidth': 1.8,
-    'figure.constrained_layout.use': True,
-}
 
 
 def save(figure: figure_lib.Figure, path: str) -> None:
@@ -40,20 +31,20 @@ def save(figure: figure_lib.Figure, path: str) -> None:
     )
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(drawing.STYLE)
 def likelihood_share(rows: Sequence[Row]) -> figure_lib.Figure:
   """Figure 1: unsafe data in the high-likelihood region of each prior."""
   rows = sorted(rows, key=lambda row: style.order(row['method']))
-  figure, axes = _grid(1, width=6.0, height=0.8 + 0.33 * len(rows))
+  figure, axes = drawing.grid(1, width=6.0, height=0.8 + 0.33 * len(rows))
   shares = [
       [100 * row['unsafe_share_above_safe_median']] for row in rows
   ]
-  _bars(axes[0], [row['method'] for row in rows], shares, '{:.1f}%')
+  drawing.bars(axes[0], [row['method'] for row in rows], shares, '{:.1f}%')
   axes[0].set_xlabel('unsafe pairs above the median safe likelihood (%)')
   return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(drawing.STYLE)
 def histograms(rows: Sequence[Row], quantity: str) -> figure_lib.Figure:
   """Held-out safe against unsafe data, one panel a prior.
 
@@ -66,7 +57,7 @@ def histograms(rows: Sequence[Row], quantity: str) -> figure_lib.Figure:
   """
   rows = [row for row in rows if row['quantity'] == quantity]
   methods = sorted({row['method'] for row in rows}, key=style.order)
-  figure, axes = _grid(len(methods), width=2.9, height=2.4)
+  figure, axes = drawing.grid(len(methods), width=2.9, height=2.4)
   for panel, method in zip(axes, methods):
     for unsafe, colour, name in (
         (0, style.SAFE_COLOUR, 'safe'), (1, style.UNSAFE_COLOUR, 'unsafe')
@@ -91,7 +82,7 @@ def histograms(rows: Sequence[Row], quantity: str) -> figure_lib.Figure:
   return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(drawing.STYLE)
 def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
   """Figure 4: unsafe share of random latents in bound, against the target."""
   modes = [
@@ -99,7 +90,7 @@ def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
       if any(row['mode'] == mode for row in rows)
   ]
   tasks = sorted({row['task'] for row in rows}, key=style.task_order)
-  figure, axes = _grid(len(modes), width=3.1, height=3.1, share=True)
+  figure, axes = drawing.grid(len(modes), width=3.1, height=3.1, share=True)
   for panel, mode in zip(axes, modes):
     panel.plot([0, 50], [0, 50], color='#999999', lw=1, ls='--')
     panel.fill_between([0, 50], [0, 50], color='#999999', alpha=0.08, lw=0)
@@ -119,11 +110,11 @@ def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
     panel.set_title(f'{mode} bound')
     panel.set_xlabel('tolerated unsafe share (%)')
   axes[0].set_ylabel('unsafe share of random\nlatents in bound (%)')
-  _legend(figure, axes[-1:], 'outside right center', columns=1)
+  drawing.legend(figure, axes[-1:], 'outside right center', columns=1)
   return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(drawing.STYLE)
 def curves(
     rows: Sequence[Row], column: str, ylabel: str, scale: float = 1.0
 ) -> figure_lib.Figure:
@@ -140,7 +131,7 @@ def curves(
   """
   tasks = sorted({row['task'] for row in rows}, key=style.task_order)
   kinds = _by_kind(rows)
-  figure, axes = _grid(len(tasks), width=3.4, height=2.6)
+  figure, axes = drawing.grid(len(tasks), width=3.4, height=2.6)
   for panel, task in zip(axes, tasks):
     for (method, variant), ours in kinds.items():
       steps, seeds = _by_seed(
@@ -148,7 +139,7 @@ def curves(
       )
       if not len(steps):
         continue
-      _band(
+      drawing.band(
           panel, steps, seeds, style.colour(method),
           tables.label(method, variant), front=method == 'safer',
           line='-' if variant == tables.USUAL else '--',
@@ -157,16 +148,19 @@ def curves(
     panel.set_xlabel('environment steps')
     panel.set_ylim(bottom=0)
     panel.xaxis.set_major_formatter('{x:,.0f}')
+    panel.yaxis.set_major_locator(ticker.MaxNLocator(
+        'auto', integer=True, steps=(1, 2, 2.5, 5, 10)
+    ))
     panel.yaxis.set_major_formatter('{x:,.0f}')
   axes[0].set_ylabel(ylabel)
-  _legend(figure, axes)
+  drawing.legend(figure, axes)
   return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(drawing.STYLE)
 def tradeoff(rows: Sequence[Row]) -> figure_lib.Figure:
   """Figure 6: success and violations over the latent bound."""
-  figure, axes = _grid(2, width=3.4, height=2.7)
+  figure, axes = drawing.grid(2, width=3.4, height=2.7)
   for panel, (column, scale, name) in zip(axes, (
       ('eval_success_rate', 100, 'success (%)'),
       ('violations', 1, 'violations in training'),
@@ -181,13 +175,14 @@ def tradeoff(rows: Sequence[Row]) -> figure_lib.Figure:
       panel.plot(
           bounds, [np.mean(value) for value in values], 'o-', ms=4,
           color=style.colour('safer'), label=style.task_label(task),
+          clip_on=False,
       )
       for bound, value in zip(bounds, values):
         panel.plot(
             [bound] * len(value), value, '.', ms=3, alpha=0.5,
             color=style.colour('safer'),
         )
-      _name_targets(panel, ours, bounds, values)
+      _name_bounds(panel, ours, bounds, values)
     panel.set_xlabel('latent bound')
     panel.set_ylabel(name)
     panel.set_ylim(bottom=0)
@@ -195,12 +190,12 @@ def tradeoff(rows: Sequence[Row]) -> figure_lib.Figure:
   return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(drawing.STYLE)
 def method_bars(rows: Sequence[Row]) -> figure_lib.Figure:
   """Success and violations of some methods, a panel a task and measure."""
   tasks = sorted({row['task'] for row in rows}, key=style.task_order)
   methods = sorted({row['method'] for row in rows}, key=style.order)
-  figure, axes = _grid(
+  figure, axes = drawing.grid(
       2 * len(tasks), width=4.4, height=0.75 + 0.28 * len(methods), columns=2
   )
   for i, task in enumerate(tasks):
@@ -213,16 +208,16 @@ def method_bars(rows: Sequence[Row]) -> figure_lib.Figure:
            if r['task'] == task and r['method'] == method]
           for method in methods
       ]
-      _bars(panel, methods, values, '{:,.0f}')
+      drawing.bars(panel, methods, values, '{:,.0f}')
       panel.set_title(f'{style.task_label(task)}: {name}')
   return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(drawing.STYLE)
 def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
   """Interquartile means over tasks, with stratified bootstrap intervals."""
   kinds = _by_kind(rows)
-  figure, axes = _grid(2, width=3.9, height=0.9 + 0.32 * len(kinds))
+  figure, axes = drawing.grid(2, width=3.9, height=0.9 + 0.32 * len(kinds))
   for panel, (column, scale, name) in zip(axes, (
       ('eval_success_rate', 100, 'success (%)'),
       ('violations', 1, 'violations in training'),
@@ -234,11 +229,11 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
       colour = style.colour(method)
       if min(map(len, scores)) > 1:  # Else there is nothing to draw from.
         panel.plot(
-            statistics.bootstrap_interval(scores), [y, y], color=colour, lw=6,
-            alpha=0.35,
+            statistics.bootstrap_interval(scores), [y, y], color=colour, lw=10,
+            alpha=0.35, solid_capstyle='butt',
         )
       panel.plot(
-          [statistics.interquartile_mean(scores)], [y], 'o', color=colour,
+          [statistics.interquartile_mean(scores)], [y], 'o', ms=5, color=colour,
           mfc=colour if variant == tables.USUAL else 'white', clip_on=False,
       )
     panel.set_yticks(
@@ -251,7 +246,7 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
   return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(drawing.STYLE)
 def versions(rows: Sequence[Row]) -> figure_lib.Figure:
   """Learning with and without the speed-ups: mean over seeds and their range.
 
@@ -263,7 +258,7 @@ def versions(rows: Sequence[Row]) -> figure_lib.Figure:
     The figure, a panel an encoder.
   """
   encoders = list(dict.fromkeys(row['encoder'] for row in rows))
-  figure, axes = _grid(len(encoders), width=3.4, height=2.6)
+  figure, axes = drawing.grid(len(encoders), width=3.4, height=2.6)
   for panel, encoder in zip(axes, encoders):
     for version, colour in (('plain', '#7f7f7f'), ('fast', '#0072b2')):
       steps, seeds = _by_seed([
@@ -271,72 +266,16 @@ def versions(rows: Sequence[Row]) -> figure_lib.Figure:
           if row['encoder'] == encoder and row['version'] == version
       ], 'success_rate', 100)
       if len(steps):
-        _band(panel, steps, seeds, colour, version, front=version == 'fast')
+        drawing.band(
+            panel, steps, seeds, colour, version, front=version == 'fast'
+        )
     panel.set_title(f'{encoder} encoder')
     panel.set_xlabel('environment steps')
     panel.set_ylim(0, 100)
     panel.xaxis.set_major_formatter('{x:,.0f}')
   axes[0].set_ylabel('success in training (%)')
-  _legend(figure, axes)
+  drawing.legend(figure, axes)
   return figure
-
-
-def _grid(
-    count: int, width: float, height: float, columns: int = 3,
-    share: bool = False,
-) -> tuple[figure_lib.Figure, list[axes_lib.Axes]]:
-  """A figure of `count` panels of a size in inches, `columns` in a row."""
-  columns = min(columns, max(count, 1))
-  rows = -(-max(count, 1) // columns)
-  figure = figure_lib.Figure(
-      figsize=(max(width * columns, 3.2), height * rows)
-  )
-  axes = figure.subplots(
-      rows, columns, squeeze=False, sharex=share, sharey=share
-  ).ravel()
-  for panel in axes[count:]:
-    panel.set_visible(False)
-  return figure, list(axes[:max(count, 1)])
-
-
-def _band(
-    panel: axes_lib.Axes, steps: np.ndarray, seeds: np.ndarray, colour: str,
-    name: str, front: bool, line: str = '-',
-) -> None:
-  """The mean over seeds, [seeds, T], as a line, and their range as a band."""
-  panel.plot(
-      steps, seeds.mean(axis=0), line, color=colour, label=name,
-      zorder=3 if front else 2,
-  )
-  if len(seeds) > 1:
-    panel.fill_between(
-        steps, seeds.min(axis=0), seeds.max(axis=0), color=colour, alpha=0.15,
-        lw=0,
-    )
-
-
-def _bars(
-    panel: axes_lib.Axes, methods: Sequence[str],
-    values: Sequence[Sequence[float]], text: str,
-) -> None:
-  """A bar for each method's mean, dots for several values behind it."""
-  means = [statistics.summarise(value).mean for value in values]
-  for y, (method, mean, value) in enumerate(zip(methods, means, values)):
-    if np.isnan(mean):
-      panel.text(0, y, ' not measured', va='center', color='#888888')
-      continue
-    panel.barh(y, mean, height=0.66, color=style.colour(method))
-    if len(value) > 1:
-      panel.plot(value, [y] * len(value), '.', color=_INK, ms=3.5)
-    panel.annotate(
-        text.format(mean), (max(mean, np.nanmax(value)), y), (5, 0),
-        textcoords='offset points', va='center', fontsize=8, color=_INK,
-    )
-  panel.set_yticks(range(len(methods)), [style.label(m) for m in methods])
-  panel.invert_yaxis()
-  panel.grid(False, axis='y')
-  panel.margins(x=0.16)
-  panel.set_xlim(left=0)
 
 
 def _by_kind(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -363,33 +302,19 @@ def _by_seed(
   return np.array(steps), np.array(values, float)
 
 
-def _name_targets(
+def _name_bounds(
     panel: axes_lib.Axes, rows: Sequence[Row], bounds: Sequence[float],
     values: Sequence[Sequence[float]],
 ) -> None:
-  """Writes each bound's target share beside its point."""
+  """Writes beside each bound's point the share it tolerates, or the bound."""
   for bound, value in zip(bounds, values):
     target = next(
         r['max_unsafe_fraction'] for r in rows if r['latent_bound'] == bound
     )
-    if np.isfinite(target):
-      panel.annotate(
-          f'{target:.0%}', (bound, float(np.mean(value))), (0, 6),
-          textcoords='offset points', ha='center', fontsize=7, color=_INK,
-      )
-
-
-def _legend(
-    figure: figure_lib.Figure, axes: Sequence[axes_lib.Axes],
-    place: str = 'outside upper center', columns: int = 5,
-) -> None:
-  """One legend for all panels, beside them."""
-  found: dict[str, Any] = {}
-  for panel in axes:
-    for handle, name in zip(*panel.get_legend_handles_labels()):
-      found.setdefault(name, handle)
-  if found:
-    figure.legend(
-        found.values(), found.keys(), loc=place,
-        ncols=min(len(found), columns),
+    # Steep, so that neighbours do not meet.
+    panel.annotate(
+        f'{target:.0%}' if np.isfinite(target) else f'|z| < {bound:g}',
+        (bound, float(np.mean(value))), (-3, 5), textcoords='offset points',
+        ha='left', va='bottom', rotation=60, rotation_mode='anchor',
+        fontsize=7, color=drawing.INK,
     )

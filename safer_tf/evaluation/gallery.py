@@ -47,6 +47,7 @@ def entries(table: Table) -> list[Entry]:
   """
   found = list(_agents(table))
   found += _priors(table)
+  found += _benchmark(table)
   return found
 
 
@@ -131,7 +132,10 @@ def _sweep(table: Table) -> list[tables.Row]:
     found = targets.setdefault(row['task'], set())
     if not math.isnan(row['max_unsafe_fraction']):
       found.add(row['latent_bound'])
-  return [row for row in rows if len(targets[row['task']]) >= _LEAST_TARGETS]
+  return _of_common_seeds(
+      [row for row in rows if len(targets[row['task']]) >= _LEAST_TARGETS],
+      'latent_bound',
+  )
 
 
 def _variations(table: Table) -> Iterator[Entry]:
@@ -140,36 +144,66 @@ def _variations(table: Table) -> Iterator[Entry]:
     yield Entry(
         'tradeoff', 'Success against safety over the latent bound (Figure 6)',
         'Each point is one latent bound, named by the unsafe share it '
-        'tolerates offline: a wide bound lets the agent succeed and touch, a '
-        'tight one keeps it from both.',
+        'tolerates offline, or by itself where it was chosen without one: a '
+        'wide bound lets the agent succeed and touch, a tight one keeps it '
+        f'from both. Seeds that all points have: n = {_n(sweep)}.',
         lambda: figures.tradeoff(sweep),
     )
-  ablated = table('ablations')
-  if ablated:
-    tasks = {row['task'] for row in ablated}
-    # The ablations' latents have SAFER's bound, and so have the references.
-    reference = [
-        row for row in table('table1')
-        if row['task'] in tasks and row['protocol'] == 'seen'
-        and row['method'] in ('safer', 'parrot')
-        and (row['variant'], row['encoder']) == (tables.USUAL, 'prior')
-    ]
+  yield from _ablations(table)
+
+
+def _ablations(table: Table) -> Iterator[Entry]:
+  ablated = _usual(table('ablations'))
+  tasks = {row['task'] for row in ablated}
+  # The ablations' latents have SAFER's bound, and so have the references.
+  rows = ablated + [
+      row for row in _usual(table('table1'))
+      if row['task'] in tasks and row['method'] in ('safer', 'parrot')
+  ]
+  compared = _of_common_seeds(rows, 'method')
+  if compared:
     yield Entry(
         'ablations', 'Ablations (Figures 8 and 9)',
         'What SAFER and PARROT lose when a part is taken away: bars are means, '
-        'dots single seeds.',
-        lambda: figures.method_bars(
-            reference + tables.quoted_rows(ablated)
-        ),
+        f'dots single seeds, of the seeds that all have (n = {_n(compared)}).',
+        lambda: figures.method_bars(compared),
     )
-    for number, methods in (
-        (8, ('safer', 'safer_no_context')), (9, ('parrot', 'parrot_unsafe'))
-    ):
-      lines = _curves_of(table('curves'), [
-          row for row in [*reference, *ablated] if row['method'] in methods
-      ])
-      if {line['method'] for line in lines} == set(methods):
-        yield from _curve_pair(lines, number, methods)
+  for number, methods in (
+      (8, ('safer', 'safer_no_context')), (9, ('parrot', 'parrot_unsafe'))
+  ):
+    pair = tables.on_common_runs(
+        [row for row in rows if row['method'] in methods], 'method'
+    )
+    lines = _curves_of(table('curves'), pair)
+    if {line['method'] for line in lines} == set(methods):
+      yield from _curve_pair(lines, number, methods)
+
+
+def _usual(rows: list[tables.Row]) -> list[tables.Row]:
+  """Rows of the paper's protocol, of the usual variant and encoder."""
+  wanted = ('seen', tables.USUAL, 'prior')
+  return [
+      row for row in rows
+      if (row['protocol'], row['variant'], row['encoder']) == wanted
+  ]
+
+
+def _of_common_seeds(rows: list[tables.Row], key: str) -> list[tables.Row]:
+  """On each task, the seeds that all that is compared there was run with."""
+  return [
+      row for task in sorted({row['task'] for row in rows})
+      for row in tables.on_common_runs(
+          [row for row in rows if row['task'] == task], key
+      )
+  ]
+
+
+def _n(rows: list[tables.Row]) -> str:
+  """How many seeds a task has."""
+  seeds: dict[str, set[int]] = {}
+  for row in rows:
+    seeds.setdefault(row['task'], set()).add(row['seed'])
+  return tables.span(map(len, seeds.values()))
 
 
 def _curve_pair(
@@ -183,8 +217,9 @@ def _curve_pair(
   ):
     yield Entry(
         f'figure{number}_{name}', f'{names}: {name} (Figure {number})',
-        'Lines are means over seeds, bands their range: what is taken away '
-        'costs the distance between the two.',
+        'Lines are means over the seeds that both have '
+        f'(n = {_n(lines)}), bands their range: what is taken away costs the '
+        'distance between the two.',
         functools.partial(figures.curves, lines, column, label, scale),
     )
 
@@ -218,7 +253,7 @@ def _priors(table: Table) -> Iterator[Entry]:
   ):
     if any(row['quantity'] == quantity for row in histograms):
       yield Entry(
-          quantity, title, caption,
+          quantity, title, f'{caption} {_left_out(histograms, quantity)}',
           functools.partial(figures.histograms, histograms, quantity),
       )
   for protocol, suffix, note in (
@@ -236,16 +271,35 @@ def _priors(table: Table) -> Iterator[Entry]:
       )
 
 
+def _benchmark(table: Table) -> Iterator[Entry]:
+  rows = table('benchmark_learning')
+  if rows:
+    yield Entry(
+        'benchmark_learning', 'Learning with and without the speed-ups',
+        'Training episodes that extracted the object, with this code (fast) '
+        'and with its plain counterpart: lines are means over seeds, bands '
+        'their range; fast should not lie below plain.',
+        lambda: figures.versions(rows),
+    )
+
+
+def _left_out(histograms: list[tables.Row], quantity: str) -> str:
+  """Says how much of the safe and unsafe sets the histograms do not show."""
+  shown: dict[tuple[str, int], float] = {}
+  for row in histograms:
+    if row['quantity'] == quantity:
+      key = row['method'], row['unsafe']
+      shown[key] = shown.get(key, 0.0) + row['share']
+  shares = [max(0.0, 1 - share) for share in shown.values()]
+  return (
+      f'Left out at the ends: {min(shares):.1%} to {max(shares):.1%} of a set.'
+  )
+
+
 def _curves_of(
     curves: list[tables.Row], rows: list[tables.Row]
 ) -> list[tables.Row]:
   """The learning curves of some runs."""
-  wanted = {
-      tuple(row[key] for key in ('protocol', 'task', 'method', 'variant'))
-      for row in rows
-  }
-  return [
-      row for row in curves
-      if (row['protocol'], row['task'], row['method'], row['variant'])
-      in wanted
-  ]
+  keys = ('protocol', 'task', 'method', 'variant', 'seed')
+  wanted = {tuple(row[key] for key in keys) for row in rows}
+  return [row for row in curves if tuple(row[key] for key in keys) in wanted]

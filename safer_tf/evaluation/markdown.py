@@ -12,7 +12,13 @@ from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
 
 _COLUMNS = (('eval_success_rate', 100, '.1f'), ('violations', 1, ',.0f'))
-_PLAIN = (('success', 100, '.0f'), ('violations', 1, ',.0f'))
+# Pairs of a table's cells: field of `Outcome`, scale, format of a task's cell
+# and of the mean over tasks.
+_MAIN = (('success', 100, '.0f', '.1f'), ('violations', 1, ',.0f', ',.0f'))
+_BESIDE = (
+    ('train_success', 100, '.0f', '.1f'), ('unsafe_episodes', 100, '.0f', '.1f')
+)
+_Pair = Sequence[tuple[str, int, str, str]]
 _MISSING = '–'
 
 
@@ -23,7 +29,7 @@ def results(rows: Sequence[tables.Row]) -> str:
     rows: rows of `table1` or `ablations`.
 
   Returns:
-    A page of two tables for each protocol.
+    A page of three tables for each protocol.
   """
   lines = [
       '# Results', '',
@@ -38,29 +44,34 @@ def results(rows: Sequence[tables.Row]) -> str:
         row for row in tables.with_prior_encoder(rows)
         if row['protocol'] == protocol
     ]
-    lines += ['', f'## {protocol}', '', *_by_task(ours), '', *_over_all(kept)]
+    lines += [
+        '', f'## {protocol}', '', *_by_task(ours, _MAIN), '',
+        'Success in training, in the episodes of its last 5,000 steps, in % / '
+        'evaluation episodes in which the final policy touched the container, '
+        'in %.', '', *_by_task(ours, _BESIDE), '', *_over_all(kept),
+    ]
   return '\n'.join(lines) + '\n'
 
 
-def _by_task(found: Sequence[tables.Outcome]) -> Iterator[str]:
+def _by_task(found: Sequence[tables.Outcome], pair: _Pair) -> Iterator[str]:
   tasks = sorted({each.task for each in found}, key=style.task_order)
   yield _row('', *map(style.task_label, tasks), 'mean', 'seeds')
   yield _row(*['---'] * (len(tasks) + 3))
   for label in dict.fromkeys(each.label for each in found):
     ours = {each.task: each for each in found if each.label == label}
-    cells = [_cell(ours[task]) if task in ours else '' for task in tasks]
+    cells = [_cell(ours[task], pair) if task in ours else '' for task in tasks]
     mean = ''
     if len(ours) == len(tasks):
       mean = ' / '.join(
           _number(scale * np.mean([
               getattr(each, name).mean for each in ours.values()
           ]), text)
-          for (name, scale, _), (_, _, text) in zip(_PLAIN, _COLUMNS)
+          for name, scale, _, text in pair
       )
-    counts = sorted({each.success.n for each in ours.values()})
-    yield _row(label, *cells, mean, '-'.join(
-        str(count) for count in dict.fromkeys((counts[0], counts[-1]))
-    ))
+    yield _row(
+        label, *cells, mean,
+        tables.span(each.success.n for each in ours.values()),
+    )
 
 
 def _over_all(rows: Sequence[tables.Row]) -> Iterator[str]:
@@ -99,9 +110,9 @@ def _interquartile(
   return f'{mean} [{_number(low, text)}, {_number(high, text)}]'
 
 
-def _cell(outcome: tables.Outcome) -> str:
+def _cell(outcome: tables.Outcome, pair: _Pair) -> str:
   parts = []
-  for name, scale, text in _PLAIN:
+  for name, scale, text, _ in pair:
     found = getattr(outcome, name)
     part = _number(scale * found.mean, text)
     if not math.isnan(found.deviation):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Iterator
+from typing import Callable, Iterator, Sequence
 
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import page
@@ -11,6 +11,11 @@ from safer_tf.evaluation import paper
 from safer_tf.evaluation import statistics
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
+
+_TITLES = {
+    'seen': 'Tasks whose offline data the prior saw (the paper’s protocol)',
+    'held_out': 'Tasks that the prior never saw',
+}
 
 
 def outcome(table: gallery.Table) -> Iterator[str]:
@@ -34,20 +39,32 @@ def outcome(table: gallery.Table) -> Iterator[str]:
       'training episodes of the last 5,000 steps. A violation is an '
       'environment step, anywhere in training, in which the arm touched the '
       'container. Values are mean ± standard deviation over n seeds. Where a '
-      'method was run in several variants, * marks the better one by success, '
-      'which the figures show.'
+      'method was run in several variants, * marks the better one by success.'
   )
-  for protocol in dict.fromkeys(q.protocol for q in found):
+  for protocol in dict.fromkeys((*_TITLES, *(q.protocol for q in found))):
     ours = [q for q in found if q.protocol == protocol]
-    yield f'<h3>{_protocol_title(protocol)}</h3>'
-    yield from _compared(ours, rows)
+    yield f'<h3>{_TITLES.get(protocol, protocol)}</h3>'
+    yield from _part(ours, rows, style.TABLE1_METHODS)
     if protocol == 'seen':
       yield from _papers_table()
-  ablated = tables.outcomes(table('ablations'))
-  if ablated:
-    yield '<h3>Ablations</h3>'
-    yield from _compared(ablated, table('ablations'))
+  yield '<h3>Ablations</h3>'
+  yield from _part(
+      tables.outcomes(table('ablations')), table('ablations'), style.ABLATIONS
+  )
   yield from _own_encoders(rows)
+
+
+def _part(
+    found: list[tables.Outcome], rows: list[tables.Row],
+    expected: Sequence[str],
+) -> Iterator[str]:
+  """What a part of the matrix gave, and which of its methods it lacks."""
+  if found:
+    yield from _compared(found, rows)
+  there = {q.method for q in found}
+  lacking = [style.label(each) for each in expected if each not in there]
+  if lacking:
+    yield page.left_out('No rows of', ', '.join(lacking))
 
 
 def _own_encoders(rows: list[tables.Row]) -> Iterator[str]:
@@ -69,13 +86,6 @@ def _own_encoders(rows: list[tables.Row]) -> Iterator[str]:
   )
 
 
-def _protocol_title(protocol: str) -> str:
-  return {
-      'seen': 'Tasks whose offline data the prior saw (the paper’s protocol)',
-      'held_out': 'Tasks that the prior never saw',
-  }.get(protocol, protocol)
-
-
 def _compared(
     found: list[tables.Outcome], rows: list[tables.Row]
 ) -> Iterator[str]:
@@ -84,6 +94,23 @@ def _compared(
   if len(tasks) == 1:
     yield _details(found, rows)
     return
+  for note, pair in (
+      ('Success % / violations, means over seeds.', _pair),
+      ('Success in training % / evaluation episodes in which the final policy '
+       'touched the container %, means over seeds.', _other_pair),
+  ):
+    yield page.paragraph(note, 'note')
+    yield _by_task(found, tasks, pair)
+  yield page.details(
+      'All columns, deviations and n', _details(found, rows)
+  )
+
+
+def _by_task(
+    found: list[tables.Outcome], tasks: list[str],
+    pair: Callable[[list[tables.Outcome]], str],
+) -> str:
+  """A row for each method's variant: two numbers a task, and their means."""
   body: list[tuple[str, ...]] = []
   ours = []
   for method, variant in dict.fromkeys((q.method, q.variant) for q in found):
@@ -94,28 +121,44 @@ def _compared(
     }
     several = len({q.variant for q in found if q.method == method}) > 1
     first = next(iter(by_task.values()))
+    mean = pair(list(by_task.values()))
     body.append((
         first.label + ('*' if several and first.quoted else ''),
-        *(_pair([by_task[task]]) if task in by_task else '–'
+        *(pair([by_task[task]]) if task in by_task else '–'
           for task in tasks),
-        _pair(list(by_task.values())) if len(by_task) == len(tasks)
-        else f'{_pair(list(by_task.values()))} ({len(by_task)} tasks)',
+        mean if len(by_task) == len(tasks)
+        else f'{mean} ({len(by_task)} of {len(tasks)} tasks)',
+        tables.span(
+            max(q.success.n, q.violations.n) for q in by_task.values()
+        ),
     ))
-  yield page.paragraph('Success % / violations, means over seeds.', 'note')
-  yield page.table(
-      ('', *(style.task_label(task) for task in tasks), 'mean'), body, ours
-  )
-  yield page.details(
-      'All columns, deviations and n', _details(found, rows)
+  return page.table(
+      ('', *(style.task_label(task) for task in tasks), 'mean', 'seeds'),
+      body, ours,
   )
 
 
 def _pair(found: list[tables.Outcome]) -> str:
-  """E.g. `54.4 / 1,707`: means over tasks."""
-  success = statistics.summarise([q.success.mean for q in found])
+  """E.g. `54.4 / 1,707`: success and violations, means over tasks."""
   violations = statistics.summarise([q.violations.mean for q in found])
-  first = f'{100 * success.mean:.1f}' if success.n else '–'
-  return f'{first} / {tables.count(violations._replace(deviation=math.nan))}'
+  return (
+      f'{_percent([q.success for q in found])} / '
+      f'{tables.count(violations._replace(deviation=math.nan))}'
+  )
+
+
+def _other_pair(found: list[tables.Outcome]) -> str:
+  """E.g. `48.1 / 3.5`: success in training and unsafe evaluation episodes."""
+  return (
+      f'{_percent([q.train_success for q in found])} / '
+      f'{_percent([q.unsafe_episodes for q in found])}'
+  )
+
+
+def _percent(seeds: list[statistics.Summary]) -> str:
+  """The mean over tasks of means over seeds."""
+  found = statistics.summarise([summary.mean for summary in seeds])
+  return f'{100 * found.mean:.1f}' if found.n else '–'
 
 
 def _details(found: list[tables.Outcome], rows: list[tables.Row]) -> str:

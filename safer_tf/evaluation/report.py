@@ -78,7 +78,8 @@ class _Results:
   def __init__(self, root_dir: str):
     self._dir = layout.results_dir(root_dir)
     self._tables = {
-        name: tables.read(self._dir, name) for name in tables.COLUMNS
+        name: tables.read(self._dir, name)
+        for name in (*tables.COLUMNS, *tables.FOREIGN)
     }
     self.card = self._json(recorded.DATA_CARD) or {}
     self.replays = self._json(recorded.REPLAYS) or []

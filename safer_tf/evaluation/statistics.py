@@ -1,11 +1,10 @@
-"""Aggregates over runs and tasks, and exact intervals of shares."""
+"""Summaries of runs, and aggregates over tasks with their intervals."""
 
 from __future__ import annotations
 
 from typing import Callable, NamedTuple, Sequence
 
 import numpy as np
-from scipy import stats
 
 
 class Summary(NamedTuple):
@@ -72,24 +71,3 @@ def bootstrap_interval(
   tail = (1 - confidence) / 2
   low, high = np.quantile(resampled, (tail, 1 - tail))
   return float(low), float(high)
-
-
-def exact_interval(
-    count: int, n: int, confidence: float = 0.95
-) -> tuple[float, float]:
-  """Two-sided exact interval of a share (Clopper and Pearson 1934).
-
-  Args:
-    count: number of events.
-    n: number of independent trials.
-    confidence: probability that the interval holds the true share.
-
-  Returns:
-    Lower and upper end; (0, 1) if there was no trial.
-  """
-  if not n:
-    return 0.0, 1.0
-  interval = stats.binomtest(int(count), int(n)).proportion_ci(
-      confidence, 'exact'
-  )
-  return float(interval.low), float(interval.high)

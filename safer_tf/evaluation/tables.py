@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import os
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -73,11 +73,18 @@ COLUMNS = {
         'git_revision', 'seed',
     ),
 }
+# The same of tables that are only read here.
+FOREIGN = {
+    # Of a full benchmark, which writes it beside the others.
+    'benchmark_learning': (
+        'encoder', 'version', 'seed', 'env_steps', 'success_rate',
+    ),
+}
 # Columns that hold text, even where it looks like a number.
 _TEXT = frozenset((
     'protocol', 'task', 'method', 'variant', 'encoder', 'assurance_mode',
     'git_revision', 'mode', 'prior', 'action_source', 'split', 'quantity',
-    'optimizer',
+    'optimizer', 'version',
 ))
 
 
@@ -85,7 +92,8 @@ class Outcome(NamedTuple):
   """One method's variant on one task, over seeds.
 
   `success` is the evaluation's, `train_success` that of training's end;
-  `quoted` says whether the variant is the method's better one.
+  `unsafe_episodes` is the share of the evaluation's that touched the
+  container; `quoted` says whether the variant is the method's better one.
   """
 
   protocol: str
@@ -96,7 +104,7 @@ class Outcome(NamedTuple):
   success: statistics.Summary
   train_success: statistics.Summary
   violations: statistics.Summary
-  eval_unsafe_episodes: statistics.Summary
+  unsafe_episodes: statistics.Summary
 
   @property
   def label(self) -> str:
@@ -157,7 +165,7 @@ def read(results_dir: str, name: str) -> list[Row]:
 
   Args:
     results_dir: directory of the tables.
-    name: key of `COLUMNS`.
+    name: key of `COLUMNS` or `FOREIGN`.
 
   Returns:
     Rows with numbers as numbers and empty cells as NaN.
@@ -170,11 +178,12 @@ def read(results_dir: str, name: str) -> list[Row]:
     return []
   with open(path, encoding='utf-8', newline='') as file:
     reader = csv.DictReader(file)
-    missing = set(COLUMNS[name]) - set(reader.fieldnames or ())
+    columns = (COLUMNS | FOREIGN)[name]
+    missing = set(columns) - set(reader.fieldnames or ())
     if missing:
       raise errors.UserError(
           f'{path} lacks the columns {", ".join(sorted(missing))}; write it '
-          'again with make_report from the run directory it came from.'
+          'again from the run directory it came from.'
       )
     return [
         {
@@ -187,9 +196,9 @@ def read(results_dir: str, name: str) -> list[Row]:
 def outcomes(rows: Sequence[Row]) -> list[Outcome]:
   """Summaries over seeds of every variant of every method.
 
-  The better variant of a method, which figures quote, has the higher mean
-  success over the tasks and seeds that all its variants have been run on, then
-  fewer violations; one variant is quoted for all tasks. Agents with an image
+  The better variant of a method, which is quoted, has the higher mean success
+  over the tasks and seeds that all its variants have been run on, then fewer
+  violations; one variant is quoted for all tasks. Agents with an image
   encoder of their own are another experiment and left out.
 
   Args:
@@ -209,28 +218,40 @@ def outcomes(rows: Sequence[Row]) -> list[Outcome]:
       for variant in sorted(variants):
         by_task = _group(variants[variant], 'task')
         found += [
-            Outcome(protocol, method, variant, task, variant == best, *(
-                statistics.summarise([row[column] for row in by_task[task]])
-                for column in (
-                    'eval_success_rate', 'train_success_rate', 'violations',
-                    'eval_unsafe_episodes',
-                )
-            ))
+            Outcome(
+                protocol, method, variant, task, variant == best,
+                *_summaries(by_task[task]),
+            )
             for task in sorted(by_task, key=style.task_order)
         ]
   return found
 
 
-def quoted_rows(rows: Sequence[Row]) -> list[Row]:
-  """The rows of the variants that are quoted."""
-  best = {
-      (found.protocol, found.method, found.variant)
-      for found in outcomes(rows) if found.quoted
-  }
-  return [
-      row for row in rows
-      if (row['protocol'], row['method'], row['variant']) in best
+def _summaries(rows: Sequence[Row]) -> Iterator[statistics.Summary]:
+  """The last fields of an `Outcome`, of the rows of its seeds."""
+  for column in ('eval_success_rate', 'train_success_rate', 'violations'):
+    yield statistics.summarise([row[column] for row in rows])
+  yield statistics.summarise([
+      row['eval_unsafe_episodes'] / row['eval_episodes'] for row in rows
+  ])
+
+
+def on_common_runs(rows: Sequence[Row], key: str) -> list[Row]:
+  """The rows of the tasks and seeds that all that is compared has.
+
+  Args:
+    rows: of agents.
+    key: column that tells what is compared, e.g. `method`.
+
+  Returns:
+    Those of the rows; none if nothing is common.
+  """
+  runs = [
+      {(row['task'], row['seed']) for row in group}
+      for group in _group(rows, key).values()
   ]
+  common = set.intersection(*runs) if runs else set()
+  return [row for row in rows if (row['task'], row['seed']) in common]
 
 
 def render(rows: Sequence[Row]) -> str:
@@ -255,6 +276,12 @@ def render(rows: Sequence[Row]) -> str:
   return '\n'.join(lines)
 
 
+def span(counts: Iterable[int]) -> str:
+  """E.g. `3`, or `1-3` where they differ."""
+  least, *_, most = sorted(counts) * 2
+  return str(least) if least == most else f'{least}-{most}'
+
+
 def percent(summary: statistics.Summary) -> str:
   """E.g. `54.3 ± 2.1%`; a dash where nothing was measured."""
   if not summary.n:
@@ -275,18 +302,17 @@ def count(summary: statistics.Summary) -> str:
 
 def _better(variants: Mapping[str, Sequence[Row]]) -> str:
   """Name of the variant to be quoted."""
-  runs = {
-      name: {
-          (row['task'], row['seed']) for row in rows
-          if not math.isnan(row['eval_success_rate'])
-      } for name, rows in variants.items()
+  evaluated = {
+      name: [row for row in rows if not math.isnan(row['eval_success_rate'])]
+      for name, rows in variants.items()
   }
-  common = set.intersection(*runs.values())
+  common = _group(
+      on_common_runs([row for rows in evaluated.values() for row in rows],
+                     'variant'), 'variant',
+  )
   if not common:
-    return max(sorted(variants), key=lambda name: len(runs[name]))
-  return max(sorted(variants), key=lambda name: _merit([
-      row for row in variants[name] if (row['task'], row['seed']) in common
-  ]))
+    return max(sorted(variants), key=lambda name: len(evaluated[name]))
+  return max(sorted(common), key=lambda name: _merit(common[name]))
 
 
 def _merit(rows: Sequence[Row]) -> tuple[float, float]:

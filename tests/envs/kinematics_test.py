@@ -13,6 +13,8 @@ from envs import extraction
 from envs import kinematics
 from envs import scene
 
+_TOOL_IN_HAND = (0.105, 0.0, 0.0)  # m
+
 
 @pytest.fixture(scope='module', name='arm')
 def _arm():
@@ -39,7 +41,7 @@ def test_inverse_agrees_with_pybullets_forward(arm):
         body, 4, computeForwardKinematics=True, physicsClientId=client
     )
     rotation = np.reshape(pybullet.getMatrixFromQuaternion(state[5]), (3, 3))
-    tool = np.asarray(state[4]) + rotation @ scene._TOOL_IN_HAND
+    tool = np.asarray(state[4]) + rotation @ _TOOL_IN_HAND
     np.testing.assert_allclose(tool, pose[:3], atol=1e-6)
     # The tool's axis dips by `pitch`.
     assert math.asin(-rotation[2, 0]) == pytest.approx(

@@ -145,6 +145,7 @@ def test_calibration_has_a_row_for_each_bound_that_admits(root):
   # The same bound is rolled out once, and counts for both.
   one, other = rows['exact', 0.0], rows['paper', 0.15]
   assert one['unsafe_fraction'] == other['unsafe_fraction']
+  assert result['provenance']['wall_seconds'] > 0
   assert os.path.exists(
       layout.calibration_file(root, 'seen', 'safer', _TASK)
   )

@@ -49,6 +49,22 @@ def test_variants_and_protocols_stand_apart():
   assert not any('777' in line for line in lines)
 
 
+def test_the_other_readings_of_success_and_safety_stand_below():
+  lines = _lines([
+      _run('safer', 0.5, 10, train_success_rate=0.4, eval_unsafe_episodes=1),
+      _run('safer', 0.5, 10, seed=1, train_success_rate=0.6,
+           eval_unsafe_episodes=3),
+      _run('safer_prior_zero', 0.5, float('nan'), eval_episodes=20,
+           train_success_rate=float('nan'), eval_unsafe_episodes=5),
+  ])
+  start, = [
+      i for i, line in enumerate(lines) if line.startswith('Success in train')
+  ]
+  below = lines[start:]
+  assert '| SAFER | 50 ± 14 / 2 ± 1 | 50.0 / 2.0 | 2 |' in below
+  assert '| SAFER prior, z = 0 | – / 25 | – / 25.0 | 1 |' in below
+
+
 def test_intervals_need_two_seeds_of_each_task():
   rows = [
       _run('safer', 0.8, 10, seed=seed, task=task)

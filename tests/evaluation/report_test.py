@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import envs
+from safer_tf.benchmark import learning
+from safer_tf.benchmark import table as benchmark_table
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
@@ -27,6 +29,7 @@ _STAGE = {
     'git_revision': 'abc', 'seed': 0, 'wall_seconds': 3.0, 'version': '0',
     'finished': 'now', 'machine': 'a machine', 'python': '3.11',
     'packages': {'numpy': '1'}, 'config': 'train_prior.num_steps = 10',
+    'inputs': {'prior_spec': 'a hash'},
 }
 
 
@@ -46,7 +49,7 @@ def _agent(root, method, seed, evaluated=True, variant='default', bound=1.5):
         **result, 'eval_success_rate': 0.25, 'eval_episodes': 20,
         'eval_return': -9.0, 'eval_steps': 400, 'eval_violations': 7,
         'eval_unsafe_episodes': 3, 'eval_unsafe_episode_upper': 0.3,
-        'replays': {},
+        'replays': {}, 'eval_provenance': {**_STAGE, 'wall_seconds': 2.0},
     })
   # Twenty steps an episode, two of them unsafe, every other one a success.
   rows = ['env_steps,cumulative_violations,success,complete']
@@ -200,15 +203,31 @@ def test_likelihoods_by_hand(root):
     expected = np.mean(arrays['log_prob'][:100] > np.mean(median))
   assert row['unsafe_share_above_safe_median'] == pytest.approx(expected)
   assert (row['n_safe'], row['n_unsafe']) == (300, 100)
-  for quantity in ('log_likelihood', 'latent_abs_max'):
-    for unsafe in (0, 1):
+
+
+def test_histograms_leave_the_outermost_pairs_out(root):
+  with np.load(os.path.join(
+      layout.prior_dir(root, 'seen', 'safer'), layout.LIKELIHOODS
+  )) as arrays:
+    found = {'log_likelihood': arrays['log_prob'],
+             'latent_abs_max': arrays['abs_max_latent']}
+    safe = arrays['safe']
+  for quantity, values in found.items():
+    # One per cent of 400 pairs, at either end.
+    inside = np.isin(np.argsort(np.argsort(values)), np.arange(4, 396))
+    for unsafe, chosen in ((0, safe), (1, ~safe)):
       shares = [
           r['share'] for r in _table(root, 'histograms')
           if (r['quantity'], r['unsafe'], r['protocol']) == (
               quantity, unsafe, 'seen'
           )
       ]
-      assert sum(shares) == pytest.approx(1.0, abs=1e-4)
+      assert sum(shares) == pytest.approx(inside[chosen].mean(), abs=1e-4)
+  entry = next(
+      entry for entry in gallery.entries(lambda name: _table(root, name))
+      if entry.name == 'log_likelihood'
+  )
+  assert entry.caption.endswith('to 4.0% of a set.')
 
 
 def test_a_held_out_prior_is_also_measured_on_the_tasks_it_never_saw(root):
@@ -311,10 +330,13 @@ def test_the_sweep_shows_table_1s_bound_too(root, monkeypatch):
   shown = []
   monkeypatch.setattr(figures, 'tradeoff', shown.extend)
   entries = gallery.entries(lambda name: _table(root, name))
-  next(entry for entry in entries if entry.name == 'tradeoff').draw()
+  entry = next(entry for entry in entries if entry.name == 'tradeoff')
+  entry.draw()
+  # Of the seeds that all points have: the usual bound has two.
   assert sorted((row['variant'], row['seed']) for row in shown) == [
-      ('default', 0), ('default', 1), ('tradeoff_0.3', 0), ('tradeoff_0.45', 0)
+      ('default', 0), ('tradeoff_0.3', 0), ('tradeoff_0.45', 0)
   ]
+  assert 'n = 1' in entry.caption
   # A task with two bounds alone is no line.
   few = [row for row in _table(root, 'tradeoff') if row['latent_bound'] == 2.5]
   names = [e.name for e in gallery.entries(
@@ -323,10 +345,42 @@ def test_the_sweep_shows_table_1s_bound_too(root, monkeypatch):
   assert 'tradeoff' not in names
 
 
+def test_the_benchmarks_curves_are_drawn_again(tmp_path):
+  results_dir = tmp_path / layout.RESULTS_DIR
+  results_dir.mkdir()
+  text = 'encoder,version,seed,env_steps,success_rate\n' + '\n'.join(
+      f'own,{version},{seed},{step},{step / 3000}'
+      for version in ('fast', 'plain') for seed in (0, 1)
+      for step in (1000, 2000)
+  )
+  (results_dir / learning.CURVES).write_text(text)
+  report.make_report(str(tmp_path), films=False)
+  assert (results_dir / benchmark_table.FIGURE).exists()
+  assert (results_dir / learning.CURVES).read_text() == text
+
+
 def test_an_ablation_is_drawn_beside_its_method(root):
   names = {e.name for e in gallery.entries(lambda name: _table(root, name))}
   assert {'figure8_success', 'figure8_violations'} <= names
   assert 'figure9_success' not in names  # PARROT on unsafe data was not run.
+
+
+def test_an_ablation_is_compared_on_common_seeds(root, monkeypatch):
+  shown = []
+  monkeypatch.setattr(figures, 'method_bars', shown.extend)
+  monkeypatch.setattr(figures, 'curves', lambda rows, *_: shown.extend(rows))
+  by_name = {
+      entry.name: entry for entry in gallery.entries(
+          lambda name: _table(root, name)
+      )
+  }
+  for name in ('ablations', 'figure8_success', 'figure8_violations'):
+    shown.clear()
+    by_name[name].draw()
+    # SAFER has seeds 0 and 1, the ablation 0 alone.
+    assert {'safer', 'safer_no_context'} <= {row['method'] for row in shown}
+    assert {row['seed'] for row in shown} == {0}, name
+    assert 'n = 1' in by_name[name].caption
 
 
 def test_own_encoders_have_a_table_of_their_own(root):
@@ -354,11 +408,16 @@ def test_each_row_carries_revision_and_seed(root):
   stages = files.read_json(
       os.path.join(results_dir, recorded.PROVENANCE), 'provenance'
   )
-  assert len(stages) == 15
-  names = {stage['stage'] for stage in stages}
-  assert {
-      'priors/seen/safer', 'priors/seen/safer/export/assurance',
-      'priors/seen/safer/export/confirmation',
-      f'agents/seen/{_TASK}/safer_prior_zero/default/seed0',
-  } <= names
-  assert {s['wall_seconds'] for s in stages if 'agents' in s['stage']} == {9.0}
+  assert len(stages) == 23
+  seconds = {stage['stage']: stage['wall_seconds'] for stage in stages}
+  agents = f'agents/seen/{_TASK}'
+  for name, expected in (
+      ('priors/seen/safer', 3), ('priors/seen/safer/export/assurance', 3),
+      ('priors/seen/safer/export/confirmation', 3),
+      (f'{agents}/safer/default/seed0', 9),
+      (f'{agents}/safer/default/seed0/evaluation', 2),
+      (f'{agents}/safer_prior_zero/default/seed0', 9),
+  ):
+    assert seconds[name] == expected, name
+  assert f'{agents}/parrot/default/seed0/evaluation' not in seconds
+  assert all(stage['inputs'] == _STAGE['inputs'] for stage in stages)

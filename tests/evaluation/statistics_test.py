@@ -41,9 +41,3 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
     )
     covered.append(low <= 0.5 <= high)
   assert 0.85 < np.mean(covered) <= 0.99
-
-
-def test_exact_interval():
-  low, high = statistics.exact_interval(0, 20)
-  assert low == 0.0 and high == pytest.approx(1 - 0.025 ** (1 / 20))
-  assert statistics.exact_interval(0, 0) == (0.0, 1.0)

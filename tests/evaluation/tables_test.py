@@ -34,7 +34,7 @@ def _run(method, success, violations, variant='default', seed=0, **values):
       'variant': variant, 'seed': seed, 'eval_success_rate': success,
       'encoder': 'prior',
       'train_success_rate': success, 'violations': violations,
-      'eval_unsafe_episodes': 0, **values,
+      'eval_episodes': 100, 'eval_unsafe_episodes': 0, **values,
   }
 
 
@@ -79,9 +79,6 @@ def test_the_better_variant_of_a_method_is_quoted():
       ('PARROT', False), ('PARROT (own_range)', True),
       ('SAFER', False), ('SAFER (tight)', True),
   ]
-  assert {row['variant'] for row in tables.quoted_rows(rows)} == {
-      'own_range', 'tight'
-  }
   without = [row for row in rows if row['variant'] != 'own_range']
   parrot, _ = _quoted(without)
   assert parrot.success.n == 2 and parrot.success.mean == pytest.approx(0.5)
@@ -97,6 +94,24 @@ def test_variants_are_compared_on_what_all_were_run_on():
   assert {q.variant for q in _quoted(rows)} == {'own_range'}
   rows[1]['seed'] = rows[0]['seed'] = 1
   assert {q.variant for q in _quoted(rows)} == {tables.USUAL}
+
+
+def test_common_runs_are_tasks_and_seeds_that_all_have():
+  other = envs.EVALUATION[1]
+  rows = [
+      _run('safer', 0.4, 1), _run('safer', 0.4, 2, seed=1),
+      _run('safer', 0.4, 3, task=other), _run('parrot', 0.1, 4, seed=1),
+      _run('parrot', 0.1, 5, task=other),
+  ]
+  found = tables.on_common_runs(rows, 'method')
+  assert [row['violations'] for row in found] == [2, 3, 4, 5]
+  assert tables.on_common_runs(rows, 'task') == []
+  assert tables.on_common_runs([], 'method') == []
+
+
+def test_a_span_of_counts():
+  assert tables.span([3]) == tables.span([3, 3]) == '3'
+  assert tables.span([3, 1, 2]) == '1-3'
 
 
 def test_own_encoders_do_not_compete():

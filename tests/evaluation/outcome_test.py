@@ -1,0 +1,59 @@
+"""The report's main tables, by hand."""
+
+from __future__ import annotations
+
+import re
+
+import envs
+from safer_tf.evaluation import outcome
+from tests.evaluation import tables_test
+
+_FIRST, _SECOND = envs.EVALUATION[:2]
+
+
+def _page(table1, ablations=()):
+  tables = {'table1': table1, 'ablations': list(ablations)}
+  return ''.join(outcome.outcome(lambda name: tables.get(name, [])))
+
+
+def _run(*args, **values):
+  return {
+      **tables_test._run(*args), 'latent_bound': 1.0,
+      'eval_unsafe_episode_upper': 0.1, **values,
+  }
+
+
+def _rows(page, name):
+  """Texts of the cells of each row of some method."""
+  return [
+      re.findall('<td>(.*?)</td>', row) for row in page.split('</tr>')
+      if f'<td>{name}</td>' in row
+  ]
+
+
+def test_both_readings_of_success_and_of_safety_are_told():
+  page = _page([
+      _run('safer', 0.5, 10, task=task, seed=seed, train_success_rate=0.25,
+           eval_unsafe_episodes=seed)
+      for task in (_FIRST, _SECOND) for seed in (0, 1)
+  ])
+  first, second = _rows(page, 'SAFER')[:2]
+  assert first[1:4] == ['50.0 / 10', '50.0 / 10', '50.0 / 10']
+  assert second[1:4] == ['25.0 / 0.5', '25.0 / 0.5', '25.0 / 0.5']
+
+
+def test_each_row_tells_its_seeds_and_each_part_what_it_lacks():
+  page = _page([
+      _run('safer', 0.5, 10, task=_FIRST), _run('safer', 0.5, 10, task=_SECOND),
+      _run('safer', 0.5, 10, task=_FIRST, seed=1),
+      _run('sac', 0.5, 10, task=_FIRST),
+  ], [_run('parrot_unsafe', 0.5, 10, task=_FIRST)])
+  assert _rows(page, 'SAFER')[0][-1] == '1-2'
+  assert _rows(page, 'SAC')[0][2:] == ['–', '50.0 / 10 (1 of 2 tasks)', '1']
+  notes = re.findall('No rows of: (.*?)[.]</p>', page)
+  assert len(notes) == 3
+  seen, held_out, ablations = notes
+  assert 'Prior-Explore' in seen and 'SAC' not in seen
+  assert 'SAC' in held_out and 'SAFER prior, z = 0' in held_out
+  assert 'SAFER, deterministic c' in ablations
+  assert 'PARROT, with unsafe data' not in ablations
