@@ -149,15 +149,18 @@ class Builder:
           )
 
   def _prior_sweep(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
-    if 'safer' not in matrix.methods:
-      return
-    for name, bindings in matrix.prior_sweep.items():
-      yield self._prior(
-          'seen', recorded.SWEEP_PREFIX + name, 'safer', (
-              f"train_prior.prior = '{recorded.SWEEP_PREFIX}{name}'",
-              f'train_prior.num_steps = {matrix.prior_sweep_steps}', *bindings,
-          ), matrix.prior_sweep_steps / self._prior_steps,
-      )
+    for method, entries in matrix.prior_sweep.items():
+      if method not in (*matrix.methods, *matrix.ablations):
+        continue
+      for name, bindings in entries.items():
+        prior = recorded.SWEEP_PREFIX + name
+        yield self._prior(
+            'seen', prior, method, (
+                f"train_prior.prior = '{prior}'",
+                f'train_prior.num_steps = {matrix.prior_sweep_steps}',
+                *bindings,
+            ), matrix.prior_sweep_steps / self._prior_steps,
+        )
 
   def _runs(
       self, protocol: str, task: str, method: str, seed: int,

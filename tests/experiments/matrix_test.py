@@ -132,7 +132,8 @@ def test_safer_is_run_in_the_range_of_others():
 
 def test_a_sweep_trains_short_priors_from_the_data_alone():
   found = _build(
-      parts=('prior_sweep',), prior_sweep={'a': (), 'b': ('x.y = 1',)},
+      parts=('prior_sweep',),
+      prior_sweep={'safer': {'a': (), 'b': ('x.y = 1',)}},
       prior_sweep_steps=5,
   )
   assert [cell.name for cell in found] == [
@@ -149,6 +150,29 @@ def test_a_sweep_trains_short_priors_from_the_data_alone():
   assert cell.finished_file.endswith('priors/seen/sweep_b/stage.json')
   usual = next(c for c in _build() if c.name == 'prior/seen/safer')
   assert cell.cost == usual.cost / 2
+
+
+def test_a_sweep_has_priors_of_several_methods():
+  sweep = {'safer': {'a': ()}, 'parrot': {'b': ()}}
+
+  def trained(**kwargs):
+    return {
+        cell.name: cell for cell in _build(
+            parts=('prior_sweep',), prior_sweep=sweep, **kwargs
+        ) if cell.binary == 'train_prior'
+    }
+
+  found = trained()
+  assert list(found) == ['prior/seen/sweep_a', 'prior/seen/sweep_b']
+  assert '--gin_file=methods/parrot.gin' in (
+      found['prior/seen/sweep_b'].arguments
+  )
+  assert list(trained(methods=('parrot',), ablations=())) == [
+      'prior/seen/sweep_b'
+  ]
+  for wrong in ({'a': {}}, {'safer': {'a': ()}, 'parrot': {'a': ()}}):
+    with pytest.raises(errors.UserError, match='prior_sweep'):
+      matrix.Matrix(prior_sweep=wrong)
 
 
 def test_flags_narrow_the_matrix():
