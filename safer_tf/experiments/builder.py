@@ -143,10 +143,13 @@ class Builder:
     for seed in matrix.seeds:
       for method in matrix.own_encoder_methods:
         for task in _names(matrix.own_encoder_tasks):
-          yield from self._runs(
-              'seen', task, method, seed, 'own_encoder', (),
-              ('encoders/own.gin',),
-          )
+          for variant, gin_file in (
+              ('own_encoder', 'encoders/own.gin'),
+              (tables.SMALL_BATCH, 'encoders/batch_64.gin'),
+          ):
+            yield from self._runs(
+                'seen', task, method, seed, variant, (), (gin_file,)
+            )
 
   def _prior_sweep(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
     for method, entries in matrix.prior_sweep.items():

@@ -39,7 +39,8 @@ class Matrix:
     tradeoff_targets: tolerated unsafe shares of the sweep, beside Table 1's.
     tradeoff_ranges: latent bounds that SAFER is run in on all of `tasks`, e.g.
       the other priors' own range.
-    own_encoder_tasks: tasks of the subset with own image encoders.
+    own_encoder_tasks: tasks of the subset with own image encoders, and with
+      the prior's at the same batch.
     own_encoder_methods: methods of that subset.
     prior_sweep: priors that are compared on held-out offline data alone: by
       the method whose prior it is, gin bindings by name.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
+import gin
 import pytest
 
 import envs
@@ -128,6 +129,29 @@ def test_safer_is_run_in_the_range_of_others():
   ]
   for agent in agents:
     assert '--gin_bindings=train_agent.latent_bound = 1.0' in agent.arguments
+
+
+def test_own_encoders_stand_beside_the_priors_at_their_batch():
+  found = [
+      cell for cell in _build(
+          parts=('own_encoder',), own_encoder_tasks=(1,),
+          own_encoder_methods=('parrot',), seeds=(0,),
+      ) if cell.name.startswith('agent/')
+  ]
+  values = []
+  for cell in found:
+    config.parse([
+        flag.partition('=')[2] for flag in cell.arguments
+        if flag.startswith('--gin_file=') and 'x.gin' not in flag
+    ], [])
+    values.append({
+        name: gin.query_parameter(f'train_agent.{name}')
+        for name in ('encoder', 'batch_size', 'latent_bound')
+    })
+  gin.clear_config()
+  own, prior = values
+  assert own == {**prior, 'encoder': 'own'} and own['batch_size'] == 64
+  assert prior['encoder'] == 'prior'
 
 
 def test_a_sweep_trains_short_priors_from_the_data_alone():
