@@ -117,6 +117,30 @@ def test_new_tasks_are_acted_on_in_the_box_of_the_seen_and_calibrated():
   )
 
 
+def test_new_tasks_are_acted_on_in_their_own_priors_bound_too():
+  found = [
+      cell for cell in _build(parts=('held_out',), tasks=(2,))
+      if cell.name.startswith('agent/')
+  ]
+  task = envs.EVALUATION[1]
+  assert [cell.name for cell in found[:4]] == [
+      f'agent/held_out/{task}/{method}/{variant}/seed0'
+      for variant in ('default', 'own_bound') for method in ('safer', 'parrot')
+  ]
+  own = [cell for cell in found if '/own_bound/' in cell.name]
+  assert len(own) == 6  # Two methods, three seeds.
+  for cell in own:
+    method = cell.name.split('/')[3]
+    assert cell.needs == (
+        f'prior/held_out/{method}', 'assurance/held_out/safer'
+    )
+    assert (
+        "--gin_bindings=train_agent.bound_protocol = 'held_out'"
+        in cell.arguments
+    )
+    assert not any('latent_bound' in value for value in cell.arguments)
+
+
 def test_safer_is_run_in_the_range_of_others():
   found = _build(
       parts=('tradeoff',), tradeoff_targets=(), tradeoff_ranges=(1.0,),
