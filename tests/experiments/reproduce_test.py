@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 
 import gin
@@ -20,6 +21,7 @@ from safer_tf.experiments import matrix
 from safer_tf.experiments import methods
 from safer_tf.experiments import reproduce
 
+_TOP = os.path.dirname(config.config_dir())
 _SIZES = builder.Sizes(1000, 10, 10, 2, 10)
 
 
@@ -146,9 +148,8 @@ def test_the_shipped_priors_are_those_of_the_config(
       ).build(matrix.Matrix())
   }
   cell = found[f'prior/{protocol}/{prior}']
-  top = os.path.dirname(config.config_dir())
   with open(
-      f'{top}/priors/{protocol}/{prior}/stage.json', encoding='utf-8'
+      f'{_TOP}/priors/{protocol}/{prior}/stage.json', encoding='utf-8'
   ) as file:
     stage = json.load(file)
   assert finished(cell.name, 'stage.json', stage, cell.arguments)
@@ -186,6 +187,15 @@ def test_recorded_results_are_not_run_again(run, tmp_path):
       recorded=str(tmp_path / 'old'),
   )
   assert (tmp_path / 'new').exists()
+
+
+def test_help_names_every_part():
+  text = subprocess.run(
+      [sys.executable, os.path.join(_TOP, 'bin', 'reproduce.py'), '--help'],
+      capture_output=True, text=True, check=True,
+  ).stdout
+  for part in matrix.PARTS:
+    assert part in text
 
 
 def test_an_unknown_executor_is_an_error(run):
