@@ -9,6 +9,7 @@ from typing import Sequence
 import gin
 
 from safer_tf.common import errors
+from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.evaluation import recorded as recorded_lib
 from safer_tf.evaluation import report
@@ -82,6 +83,10 @@ def reproduce(
   log_dir = os.path.join(root_dir, layout.LOGS_DIR)
   outcome = executor_lib.execute(
       todo, _pool(executor, address, log_dir, workers), log_dir
+  )
+  files.write_text(
+      os.path.join(root_dir, layout.CELLS), 'cell,outcome\n'
+      + ''.join(f'{cell.name},{outcome[cell.name]}\n' for cell in todo),
   )
   path = report.make_report(root_dir)
   print(f'\n{report.printed_table(root_dir)}\n\nReport: {path}', flush=True)

@@ -62,10 +62,15 @@ def test_a_whole_run_ends_with_the_table_and_the_report(run, tmp_path, capsys):
   assert f'Report: {path}' in capsys.readouterr().out
 
 
-def test_a_failed_cell_is_named_after_the_report_is_made(run, capsys):
+def test_a_failed_cell_is_named_after_the_report_is_made(
+    run, tmp_path, capsys
+):
   with pytest.raises(errors.UserError, match=r'1 of 2 cells failed \(bad\)'):
     run({'bad': 'raise SystemExit(3)', 'good': 'pass'}, workers=1)
   assert 'Report: ' in capsys.readouterr().out
+  assert (tmp_path / 'logs' / 'cells.csv').read_text().split() == [
+      'cell,outcome', 'bad,failed', 'good,finished'
+  ]
 
 
 def test_nothing_to_do_is_an_error(run):
