@@ -51,7 +51,7 @@ def compute_assurance(
     targets: shares that the recorded table has a row of each mode for.
     max_episode_steps: the environment's time limit, which the certified mode's
       promise rests on; the longest episode of the data if None, which is it
-      where some episode reaches it, as in this project's tasks.
+      only where some episode is sure to reach it.
 
   Returns:
     The content of `assurance.json`.
@@ -69,7 +69,7 @@ def compute_assurance(
   )
   check_match(loaded.spec, store, directory)
   latents = latents_lib.labelled_latents(loaded, store, _SPLIT)
-  limit = max_episode_steps or int(store.index.length.max())
+  limit = episode_limit(store, max_episode_steps)
   rows = [
       _row(latents, each, target, confidence, seed, limit)
       for each in MODES for target in targets
@@ -81,7 +81,9 @@ def compute_assurance(
       **chosen, 'confidence': confidence, 'split': _SPLIT,
       'n_safe': int(np.sum(~latents.unsafe)),
       'n_unsafe': int(np.sum(latents.unsafe)),
-      'unsafe_weight': latents.unsafe_weight, 'table': rows,
+      'unsafe_weight': latents.unsafe_weight, 'max_episode_steps': limit,
+      'grid': list(certified.GRID), 'num_starts': certified.NUM_STARTS,
+      'table': rows,
       'provenance': provenance.record(
           seed, {
               layout.DATA_INDEX: os.path.join(
@@ -93,6 +95,32 @@ def compute_assurance(
   }
   files.write_json(os.path.join(directory, layout.ASSURANCE), result)
   return result
+
+
+def episode_limit(
+    store: store_lib.EpisodeStore, stated: Optional[int]
+) -> int:
+  """The time limit that the certified mode's test rests on.
+
+  Args:
+    store: dataset.
+    stated: the environment's; None for the longest episode.
+
+  Returns:
+    T, in steps.
+
+  Raises:
+    UserError: an episode is longer than the stated limit.
+  """
+  longest = int(store.index.length.max())
+  if stated and longest > stated:
+    raise errors.UserError(
+        f'The data hold an episode of {longest} steps, more than '
+        f'max_episode_steps = {stated}; a certified bound needs the true '
+        'limit: set compute_assurance.max_episode_steps and '
+        'confirm_assurance.max_episode_steps to the environment\'s.'
+    )
+  return stated or longest
 
 
 def check_match(

@@ -11,6 +11,7 @@ import numpy as np
 
 from safer_tf.assurance import bounds
 from safer_tf.assurance import certified
+from safer_tf.assurance import compute
 from safer_tf.assurance import latents as latents_lib
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -64,11 +65,12 @@ def confirm_assurance(
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
   _check_new(loaded.spec, store, data_dir)
   latents = _all_latents(loaded, store, assurance['unsafe_weight'])
-  limit = max_episode_steps or int(store.index.length.max())
+  limit = compute.episode_limit(store, max_episode_steps)
   result = {
       'prior': prior, 'protocol': protocol,
       'n_safe': int(np.sum(~latents.unsafe)),
       'n_unsafe': int(np.sum(latents.unsafe)),
+      'max_episode_steps': limit,
       'table': [
           _row(latents, row, limit) for row in assurance['table']
           if row['latent_bound'] > bounds.NOTHING

@@ -13,6 +13,7 @@ FIGURES_DIR = os.path.join(RESULTS_DIR, 'figures')
 VIDEOS_DIR = os.path.join(RESULTS_DIR, 'videos')
 RECORDED_DIR = 'recorded'  # Results of earlier runs, as this run took them.
 LOGS_DIR = 'logs'
+CELLS = os.path.join(LOGS_DIR, 'cells.csv')  # How each ended, the last time.
 REPORT = os.path.join(RESULTS_DIR, 'report.html')
 
 # Inside a data directory.

@@ -75,15 +75,17 @@ def _own_encoders(rows: list[tables.Row]) -> Iterator[str]:
   cells = {(row['task'], row['method']) for row in own}
   prior = [
       row for row in rows if (row['task'], row['method']) in cells
-      and row['encoder'] == 'prior' and row['variant'] == tables.USUAL
-      and row['protocol'] == 'seen'
+      and row['encoder'] == 'prior' and row['protocol'] == 'seen'
+      and row['variant'] in (tables.USUAL, tables.SMALL_BATCH)
   ]
   yield '<h3>Image encoders of the policies’ own</h3>'
-  # `outcomes` leaves these encoders out, lest they compete as variants.
-  yield from _compared(
-      tables.outcomes([*prior, *({**row, 'encoder': ''} for row in own)]),
-      [*prior, *own],
+  yield page.paragraph(
+      'Own encoders learn from batches of 64 transitions; '
+      f'<i>{tables.SMALL_BATCH}</i> has the prior’s embedding at the same '
+      'batch, the usual rows at 128.', 'note',
   )
+  # `outcomes` leaves these out, lest they compete as variants.
+  yield from _compared(tables.summaries([*prior, *own]), [*prior, *own])
 
 
 def _compared(

@@ -28,6 +28,9 @@ TRADEOFF_PREFIX = 'tradeoff'
 # The same, but the rest of the name is the bound.
 RANGE_PREFIX = f'{TRADEOFF_PREFIX}_range'
 
+# Variant that acts in a bound that the config states.
+OWN_RANGE = 'own_range'
+
 # Priors of this prefix belong to the sweep over the prior's own settings.
 SWEEP_PREFIX = 'sweep_'
 
@@ -60,6 +63,7 @@ class Config(NamedTuple):
     max_unsafe_fraction: its target, except in the sweep.
     targets: that calibration covers.
     sweep_steps: of each prior of the sweep.
+    own_range: latent bound of the variant `OWN_RANGE`.
   """
 
   env_steps: int
@@ -69,6 +73,7 @@ class Config(NamedTuple):
   max_unsafe_fraction: float
   targets: Sequence[float]
   sweep_steps: int
+  own_range: float | None
 
 
 def adopt(source: str, root_dir: str) -> str:
@@ -181,7 +186,8 @@ def is_of(row: Mapping[str, Any], config: Config) -> bool:
     config: wanted.
 
   Returns:
-    Whether its lengths and its bound's target are those.
+    Whether its lengths are those, and its bound's target, or its bound where
+    one is stated.
   """
   target = config.max_unsafe_fraction
   given = row['max_unsafe_fraction']
@@ -190,6 +196,7 @@ def is_of(row: Mapping[str, Any], config: Config) -> bool:
   if prefix == TRADEOFF_PREFIX and bounded:
     target = float(suffix)
   learned = row['method'] not in style.NO_LEARNING
+  stated = stated_bound(row['variant'], config)
   return (
       row['eval_episodes'] == config.episodes
       and (not learned or row['env_steps'] == config.env_steps)
@@ -197,7 +204,28 @@ def is_of(row: Mapping[str, Any], config: Config) -> bool:
           row['assurance_mode'] == config.assurance_mode
           and math.isclose(given, target, abs_tol=1e-9)
       ))
+      # Tables keep six digits.
+      and (stated is None or math.isclose(
+          row['latent_bound'] or math.nan, stated, rel_tol=1e-5
+      ))
   )
+
+
+def stated_bound(variant: str, config: Config) -> float | None:
+  """The latent bound that a variant must have, where a number states it.
+
+  Args:
+    variant: its name.
+    config: wanted.
+
+  Returns:
+    The bound; None where an assurance gives it, or there is none.
+  """
+  if variant == OWN_RANGE:
+    return config.own_range
+  if variant.startswith(f'{RANGE_PREFIX}_'):
+    return float(variant[len(RANGE_PREFIX) + 1:])
+  return None
 
 
 def _by_owner(

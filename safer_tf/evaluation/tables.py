@@ -18,6 +18,8 @@ from safer_tf.evaluation import style
 Row = dict[str, Any]
 
 USUAL = 'default'  # Variant without a name of its own.
+# The prior's embedding at the own encoders' batch, for comparison with them.
+SMALL_BATCH = 'prior_batch_64'
 # Split of `likelihood`: test episodes of tasks the prior was not trained on.
 NEW_TASKS = 'test_new_tasks'
 
@@ -119,8 +121,11 @@ def label(method: str, variant: str) -> str:
 
 
 def with_prior_encoder(rows: Sequence[Row]) -> list[Row]:
-  """The rows of all agents but those with an image encoder of their own."""
-  return [row for row in rows if row['encoder'] != 'own']
+  """The rows of all agents but those of the comparison of image encoders."""
+  return [
+      row for row in rows
+      if row['encoder'] != 'own' and row['variant'] != SMALL_BATCH
+  ]
 
 
 def scores(
@@ -196,10 +201,10 @@ def read(results_dir: str, name: str) -> list[Row]:
 def outcomes(rows: Sequence[Row]) -> list[Outcome]:
   """Summaries over seeds of every variant of every method.
 
-  The better variant of a method, which is quoted, has the higher mean success
-  over the tasks and seeds that all its variants have been run on, then fewer
-  violations; one variant is quoted for all tasks. Agents with an image
-  encoder of their own are another experiment and left out.
+  The better variant of a method, which figures quote, has the higher mean
+  success over the tasks and seeds that all its variants have been run on, then
+  fewer violations; one variant is quoted for all tasks. The comparison of
+  image encoders is another experiment and left out.
 
   Args:
     rows: rows of `table1` or `ablations`.
@@ -208,8 +213,12 @@ def outcomes(rows: Sequence[Row]) -> list[Outcome]:
     One entry for each protocol, method, variant and task, in the order of
     tables.
   """
+  return summaries(with_prior_encoder(rows))
+
+
+def summaries(rows: Sequence[Row]) -> list[Outcome]:
+  """As `outcomes`, but of all rows."""
   found = []
-  rows = with_prior_encoder(rows)
   for protocol in sorted({row['protocol'] for row in rows}, reverse=True):
     ours = [row for row in rows if row['protocol'] == protocol]
     for method in sorted({row['method'] for row in ours}, key=style.order):
@@ -220,14 +229,14 @@ def outcomes(rows: Sequence[Row]) -> list[Outcome]:
         found += [
             Outcome(
                 protocol, method, variant, task, variant == best,
-                *_summaries(by_task[task]),
+                *_numbers(by_task[task]),
             )
             for task in sorted(by_task, key=style.task_order)
         ]
   return found
 
 
-def _summaries(rows: Sequence[Row]) -> Iterator[statistics.Summary]:
+def _numbers(rows: Sequence[Row]) -> Iterator[statistics.Summary]:
   """The last fields of an `Outcome`, of the rows of its seeds."""
   for column in ('eval_success_rate', 'train_success_rate', 'violations'):
     yield statistics.summarise([row[column] for row in rows])

@@ -17,6 +17,7 @@ from safer_tf.experiments import methods as methods_lib
 # Agents of both protocols act in the same box: a small bound is set by single
 # actions, and what is to differ is what the prior has seen.
 _BOUND_PROTOCOL = 'seen'
+_OWN_BOUND = 'own_bound'  # Variant of `held_out` in that prior's own bound.
 
 
 class Sizes(NamedTuple):
@@ -89,13 +90,10 @@ class Builder:
   def _table1(
       self, matrix: matrix_lib.Matrix, protocol: str = 'seen'
   ) -> Iterator[cells.Cell]:
-    tasks = _names(matrix.tasks)
-    for method in [m for m in ('safer', 'parrot') if m in matrix.methods]:
-      for task in tasks:
-        yield from self._runs(protocol, task, method, matrix.seeds[0])
+    yield from self._safer_and_parrot(matrix, protocol, matrix.seeds[:1])
     for seed in matrix.seeds:
       for method in matrix.methods:
-        for task in tasks:
+        for task in _names(matrix.tasks):
           for variant, bindings in methods_lib.variants(
               method, matrix.own_range
           ).items():
@@ -103,8 +101,22 @@ class Builder:
                 protocol, task, method, seed, variant, bindings
             )
 
+  def _safer_and_parrot(
+      self, matrix: matrix_lib.Matrix, protocol: str, seeds: Sequence[int],
+      **kwargs: str,
+  ) -> Iterator[cells.Cell]:
+    for seed in seeds:
+      for method in [m for m in ('safer', 'parrot') if m in matrix.methods]:
+        for task in _names(matrix.tasks):
+          yield from self._runs(protocol, task, method, seed, **kwargs)
+
   def _held_out(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
+    own = {'variant': _OWN_BOUND, 'bound_protocol': 'held_out'}
+    first = matrix.seeds[:1]
+    yield from self._safer_and_parrot(matrix, 'held_out', first)
+    yield from self._safer_and_parrot(matrix, 'held_out', first, **own)
     yield from self._table1(matrix, 'held_out')
+    yield from self._safer_and_parrot(matrix, 'held_out', matrix.seeds, **own)
     if 'safer' in matrix.methods:
       for task in _names(matrix.tasks):
         yield self._calibrate('held_out', 'safer', task)
@@ -143,26 +155,32 @@ class Builder:
     for seed in matrix.seeds:
       for method in matrix.own_encoder_methods:
         for task in _names(matrix.own_encoder_tasks):
-          yield from self._runs(
-              'seen', task, method, seed, 'own_encoder', (),
-              ('encoders/own.gin',),
-          )
+          for variant, gin_file in (
+              ('own_encoder', 'encoders/own.gin'),
+              (tables.SMALL_BATCH, 'encoders/batch_64.gin'),
+          ):
+            yield from self._runs(
+                'seen', task, method, seed, variant, (), (gin_file,)
+            )
 
   def _prior_sweep(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
-    if 'safer' not in matrix.methods:
-      return
-    for name, bindings in matrix.prior_sweep.items():
-      yield self._prior(
-          'seen', recorded.SWEEP_PREFIX + name, 'safer', (
-              f"train_prior.prior = '{recorded.SWEEP_PREFIX}{name}'",
-              f'train_prior.num_steps = {matrix.prior_sweep_steps}', *bindings,
-          ), matrix.prior_sweep_steps / self._prior_steps,
-      )
+    for method, entries in matrix.prior_sweep.items():
+      if method not in (*matrix.methods, *matrix.ablations):
+        continue
+      for name, bindings in entries.items():
+        prior = recorded.SWEEP_PREFIX + name
+        yield self._prior(
+            'seen', prior, method, (
+                f"train_prior.prior = '{prior}'",
+                f'train_prior.num_steps = {matrix.prior_sweep_steps}',
+                *bindings,
+            ), matrix.prior_sweep_steps / self._prior_steps,
+        )
 
   def _runs(
       self, protocol: str, task: str, method: str, seed: int,
       variant: str = tables.USUAL, bindings: Sequence[str] = (),
-      gin_files: Sequence[str] = (),
+      gin_files: Sequence[str] = (), bound_protocol: str = _BOUND_PROTOCOL,
   ) -> Iterator[cells.Cell]:
     """An agent's training, where there is one, and its evaluation."""
     directory = layout.agent_dir(
@@ -171,14 +189,14 @@ class Builder:
     name = os.path.relpath(directory, os.path.join(
         self._root_dir, layout.AGENTS_DIR
     ))
-    needs = list(self._inputs(protocol, method))
+    needs = list(self._inputs(protocol, method, bound_protocol))
     if method not in style.NO_LEARNING:
       agent = self._cell(
           f'agent/{name}', 'train_agent', 'agent', seed,
           os.path.join(directory, layout.STAGE), needs, (
               f"train_agent.task = '{task}'",
               f"train_agent.protocol = '{protocol}'",
-              f"train_agent.bound_protocol = '{_BOUND_PROTOCOL}'",
+              f"train_agent.bound_protocol = '{bound_protocol}'",
               f"train_agent.variant = '{variant}'", *bindings,
           ), (f'methods/{method}.gin',), gin_files,
       )
@@ -189,16 +207,18 @@ class Builder:
         os.path.join(directory, layout.EVALUATION), needs, (
             f"evaluate.task = '{task}'", f"evaluate.method = '{method}'",
             f"evaluate.protocol = '{protocol}'",
-            f"evaluate.bound_protocol = '{_BOUND_PROTOCOL}'",
+            f"evaluate.bound_protocol = '{bound_protocol}'",
             f"evaluate.variant = '{variant}'",
         ),
     )
 
-  def _inputs(self, protocol: str, method: str) -> Iterator[str]:
+  def _inputs(
+      self, protocol: str, method: str, bound_protocol: str
+  ) -> Iterator[str]:
     parts = methods_lib.METHODS[method]
     yield f'prior/{protocol}/{parts.prior}'
     if parts.bound_prior is not None:
-      yield f'assurance/{_BOUND_PROTOCOL}/{parts.bound_prior}'
+      yield f'assurance/{bound_protocol}/{parts.bound_prior}'
 
   def _calibrate(self, protocol: str, prior: str, task: str) -> cells.Cell:
     return self._cell(

@@ -46,6 +46,18 @@ class Cell:
     ]
 
   @property
+  def kind(self) -> str:
+    """What it does, the first part of its name, e.g. `agent`."""
+    return self.name.partition('/')[0]
+
+  def given(self, flag: str) -> list[str]:
+    """What its command line gives a flag, in order."""
+    start = f'--{flag}='
+    return [
+        each[len(start):] for each in self.arguments if each.startswith(start)
+    ]
+
+  @property
   def finished(self) -> bool:
     """Whether the cell was carried out before."""
     return self.recorded or os.path.exists(self.finished_file)

@@ -39,10 +39,11 @@ class Matrix:
     tradeoff_targets: tolerated unsafe shares of the sweep, beside Table 1's.
     tradeoff_ranges: latent bounds that SAFER is run in on all of `tasks`, e.g.
       the other priors' own range.
-    own_encoder_tasks: tasks of the subset with own image encoders.
+    own_encoder_tasks: tasks of the subset with own image encoders, and with
+      the prior's at the same batch.
     own_encoder_methods: methods of that subset.
-    prior_sweep: SAFER priors that are compared on held-out offline data alone:
-      gin bindings by name.
+    prior_sweep: priors that are compared on held-out offline data alone: by
+      the method whose prior it is, gin bindings by name.
     prior_sweep_steps: gradient steps of each.
   """
 
@@ -59,7 +60,7 @@ class Matrix:
   tradeoff_ranges: Sequence[float] = ()
   own_encoder_tasks: Sequence[int | str] = (1, 2)
   own_encoder_methods: Sequence[str] = ('sac', 'parrot', 'safer')
-  prior_sweep: Mapping[str, Sequence[str]] = dataclasses.field(
+  prior_sweep: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
       default_factory=dict
   )
   prior_sweep_steps: int = 4000
@@ -72,6 +73,12 @@ class Matrix:
         'Matrix.own_encoder_methods', self.own_encoder_methods,
         methods_lib.METHODS,
     )
+    _check_known('Matrix.prior_sweep', self.prior_sweep, methods_lib.METHODS)
+    names = [name for each in self.prior_sweep.values() for name in each]
+    if len(set(names)) < len(names):
+      raise errors.UserError(
+          f'Matrix.prior_sweep has a name twice: {", ".join(sorted(names))}.'
+      )
     if self.data_parts < 1:
       raise errors.UserError(
           f'Matrix.data_parts is {self.data_parts}: expected 1 or more.'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from safer_tf.evaluation import recorded
 from safer_tf.evaluation import tables
 
 
@@ -52,7 +53,7 @@ def variants(
   if own_range is None:
     return found
   if method in ('parrot', 'context_parrot'):
-    found['own_range'] = (f'train_agent.latent_bound = {own_range}',)
+    found[recorded.OWN_RANGE] = (f'train_agent.latent_bound = {own_range}',)
   if method == 'prior_explore':
     found['unbounded'] = ("train_agent.latent_bound = 'unbounded'",)
   return found

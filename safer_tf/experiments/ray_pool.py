@@ -16,7 +16,10 @@ _MAX_RETRIES = 5
 
 
 class RayPool:
-  """One CPU of the cluster a cell; the run directory must be seen by all."""
+  """One CPU of the cluster a cell, or a node where a cell wants a machine.
+
+  The run directory must be seen by all.
+  """
 
   def __init__(
       self, log_dir: str, address: str | None = None,
@@ -52,11 +55,14 @@ class RayPool:
       ) from error
     self._log_dir = os.path.abspath(log_dir)
     self.workers = workers or max(1, int(ray.cluster_resources()['CPU']))
-    self._run = ray.remote(num_cpus=1, max_retries=_MAX_RETRIES)(_run)
+    self._run = ray.remote(max_retries=_MAX_RETRIES)(_run)
 
   def start(self, cell: cells.Cell) -> Any:
     """See `executor.Pool`."""
-    return self._run.remote(cell, self._log_dir)
+    cores = self._largest_node() if cell.whole_machine else 1
+    return self._run.options(num_cpus=cores).remote(
+        cell, self._log_dir, cores
+    )
 
   def done(self, handles: Sequence[Any], timeout: float) -> dict[Any, str]:
     """See `executor.Pool`."""
@@ -67,6 +73,12 @@ class RayPool:
     """See `executor.Pool`."""
     self._ray.shutdown()
 
+  def _largest_node(self) -> int:
+    return max(
+        int(node['Resources'].get('CPU', 1)) for node in self._ray.nodes()
+        if node['Alive']
+    )
+
   def _error(self, handle: Any) -> str:
     try:
       code = self._ray.get(handle)
@@ -75,6 +87,6 @@ class RayPool:
     return '' if code == 0 else f'exit code {code}'
 
 
-def _run(cell: cells.Cell, log_dir: str) -> int:
+def _run(cell: cells.Cell, log_dir: str, threads: int) -> int:
   """Runs a cell on the node that Ray chose, its process with this worker's."""
-  return process.run_cell(cell, log_dir, threads=1)
+  return process.run_cell(cell, log_dir, threads)

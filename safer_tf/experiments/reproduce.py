@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Sequence
+from typing import Sequence
 
 import gin
 
@@ -17,6 +17,7 @@ from safer_tf.experiments import builder
 from safer_tf.experiments import cells
 from safer_tf.experiments import executor as executor_lib
 from safer_tf.experiments import matrix as matrix_lib
+from safer_tf.experiments import wanted
 
 EXECUTORS = ('local', 'ray')
 
@@ -62,7 +63,7 @@ def reproduce(
 
   Raises:
     UserError: some cells failed (all others were carried out), or the
-      directory holds agents of another configuration.
+      directory holds agents or priors of another configuration.
   """
   matrix = matrix_lib.Matrix().narrowed(only, tasks, methods, seeds)
   root_dir = os.path.abspath(root_dir)
@@ -77,11 +78,15 @@ def reproduce(
     )
   if recorded:
     todo = _with_recorded(todo, recorded, root_dir)
-  _check_config(todo)
+  wanted.check(todo, _config(), gin_files, bindings)
   todo = cells.without_unneeded(todo)
   log_dir = os.path.join(root_dir, layout.LOGS_DIR)
   outcome = executor_lib.execute(
       todo, _pool(executor, address, log_dir, workers), log_dir
+  )
+  files.write_text(
+      os.path.join(root_dir, layout.CELLS), 'cell,outcome\n'
+      + ''.join(f'{cell.name},{outcome[cell.name]}\n' for cell in todo),
   )
   path = report.make_report(root_dir)
   print(f'\n{report.printed_table(root_dir)}\n\nReport: {path}', flush=True)
@@ -102,34 +107,15 @@ def _with_recorded(
   ]
 
 
-def _check_config(todo: Sequence[cells.Cell]) -> None:
-  """Agents that are finished must be those that are asked for."""
-  wanted = _config()
-  for cell in todo:
-    if cell.binary != 'evaluate' or cell.recorded or not cell.finished:
-      continue
-    found = files.read_json(cell.finished_file, 'the evaluation of an agent')
-    if not recorded_lib.is_of(found, wanted):
-      raise errors.UserError(
-          f'{os.path.dirname(cell.finished_file)} holds an agent of '
-          f'{found["env_steps"]} steps, evaluated for '
-          f'{found["eval_episodes"]} episodes, bound '
-          f'{found["assurance_mode"]} {found["max_unsafe_fraction"]}; asked '
-          f'for are {wanted.env_steps}, {wanted.episodes}, '
-          f'{wanted.assurance_mode} {wanted.max_unsafe_fraction}. Choose '
-          'another --root_dir, or remove that directory.'
-      )
-
-
 def _config() -> recorded_lib.Config:
   """What the agents' rows must have been run with."""
-  sizes = _sizes()
+  sizes, matrix = _sizes(), matrix_lib.Matrix()
   return recorded_lib.Config(
       sizes.agent_steps, sizes.evaluation_episodes, sizes.calibration_steps,
-      _value('train_agent.assurance_mode', 'exact'),
-      _value('train_agent.max_unsafe_fraction', 0.15),
-      _value('compute_assurance.targets', ()),
-      matrix_lib.Matrix().prior_sweep_steps,
+      wanted.value('train_agent.assurance_mode', 'exact'),
+      wanted.value('train_agent.max_unsafe_fraction', 0.15),
+      wanted.value('compute_assurance.targets', ()),
+      matrix.prior_sweep_steps, matrix.own_range,
   )
 
 
@@ -149,23 +135,12 @@ def _pool(
 
 def _sizes() -> builder.Sizes:
   return builder.Sizes(
-      _value('collect_data.num_steps', 100_000),
-      _value('train_prior.num_steps', 5_000),
-      _value('train_agent.num_steps', 50_000),
-      _value('evaluate.num_episodes', 100),
-      _value('calibrate.num_steps', 5_000),
+      wanted.value('collect_data.num_steps', 100_000),
+      wanted.value('train_prior.num_steps', 5_000),
+      wanted.value('train_agent.num_steps', 50_000),
+      wanted.value('evaluate.num_episodes', 100),
+      wanted.value('calibrate.num_steps', 5_000),
   )
-
-
-def _value(name: str, default: Any) -> Any:
-  """A gin value, or what stands for it where it is not set."""
-  try:
-    value = gin.query_parameter(name)
-  except ValueError:
-    return default
-  if getattr(value, 'selector', None) == 'gin.macro':
-    return _value(f'{value.scoped_selector}.value', default)
-  return value
 
 
 def _check_all_finished(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 
+import gin
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import envs
+from envs import extraction
 from safer_tf.assurance import bounds
+from safer_tf.assurance import certified
 from safer_tf.assurance import compute
 from safer_tf.assurance import latents as latents_lib
+from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import layout
 from safer_tf.data import dataset
@@ -142,6 +146,13 @@ def test_assurance_json_holds_the_bound_and_the_table(root, found):
       assert row['in_bound_unsafe_fraction'] <= row['max_unsafe_fraction']
   by_mode = {(r['mode'], r['max_unsafe_fraction']): r for r in result['table']}
   assert by_mode['certified', 0.0]['latent_bound'] == 0
+  # What the certificate can be checked again with.
+  assert by_mode['certified', 0.3]['latent_bound'] == (
+      certified.certified_bound(
+          latents, 0.3, result['confidence'], result['max_episode_steps'],
+          result['grid'], result['num_starts'],
+      )
+  )
   assert by_mode['exact', 0.3]['latent_bound'] >= (
       by_mode['paper', 0.3]['latent_bound']
   )
@@ -161,6 +172,19 @@ def test_a_bound_that_admits_nothing_is_an_error_with_numbers(
   monkeypatch.setattr(bounds, 'exact_bound', lambda *_: bounds.NOTHING)
   with pytest.raises(errors.UserError, match='admits nothing.*episodes'):
     compute.compute_assurance(root, prior='safer')
+
+
+def test_the_time_limit_is_not_taken_from_the_data(root):
+  config.parse(['methods/safer.gin'], [])
+  for stage in ('compute_assurance', 'confirm_assurance'):
+    assert gin.query_parameter(f'{stage}.max_episode_steps') == (
+        extraction.TIME_LIMIT
+    )
+  gin.clear_config()
+  result = compute.compute_assurance(
+      root, prior='safer', max_unsafe_fraction=0.3, max_episode_steps=30
+  )
+  assert result['max_episode_steps'] == 30
 
 
 def test_a_time_limit_below_an_episode_is_refused(root):

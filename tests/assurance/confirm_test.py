@@ -41,7 +41,10 @@ def roots(tmp_path_factory):
 
 
 def test_every_bound_is_tested_on_all_later_episodes(roots):
-  result = confirm.confirm_assurance(*roots, prior='safer')
+  result = confirm.confirm_assurance(
+      *roots, prior='safer', max_episode_steps=30
+  )
+  assert result['max_episode_steps'] == 30
   path = layout.export_dir(roots[0], 'seen', 'safer')
   assert files.read_json(f'{path}/{layout.CONFIRMATION}', 'it') == result
   assurance = files.read_json(f'{path}/{layout.ASSURANCE}', 'it')

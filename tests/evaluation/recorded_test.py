@@ -14,7 +14,10 @@ from safer_tf.evaluation import tables
 _TASK = envs.EVALUATION[0]
 
 
-_CONFIG = recorded.Config(50_000, 100, 5000, 'exact', 0.0, (0.0, 0.15), 40)
+_CONFIG = recorded.Config(
+    50_000, 100, 5000, 'exact', 0.0, (0.0, 0.15), 40, 1.5
+)
+_UNASSURED = {'assurance_mode': '', 'max_unsafe_fraction': float('nan')}
 
 
 def _row(method='safer', seed=0, **other):
@@ -123,8 +126,13 @@ def test_adopting_from_nowhere_is_an_error(tmp_path):
     ('table1', _row('safer_prior_zero', env_steps=0), True),
     ('tradeoff', _row(variant='tradeoff_0.02', max_unsafe_fraction=0.02), True),
     ('tradeoff', _row(variant='tradeoff_0.02'), False),
-    ('tradeoff', _row(variant='tradeoff_range_1', assurance_mode='',
-                      max_unsafe_fraction=float('nan')), True),
+    ('tradeoff', _row(variant='tradeoff_range_1', latent_bound=1,
+                      **_UNASSURED), True),
+    ('tradeoff', _row(variant='tradeoff_range_1', latent_bound=2,
+                      **_UNASSURED), False),
+    ('table1', _row(variant='own_range', latent_bound=1.5, **_UNASSURED), True),
+    ('table1', _row(variant='own_range', latent_bound=1, **_UNASSURED), False),
+    ('table1', _row(variant='own_range', **_UNASSURED), False),
 ])
 def test_cells_count_if_run_with_the_same_config(tmp_path, name, row, counts):
   tables.write(str(tmp_path), name, [row])

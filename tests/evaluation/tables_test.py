@@ -118,6 +118,7 @@ def test_own_encoders_do_not_compete():
   rows = [
       _run('sac', 0.0, 900),
       {**_run('sac', 0.9, 0, variant='own_encoder'), 'encoder': 'own'},
+      _run('sac', 0.9, 0, variant=tables.SMALL_BATCH),
   ]
   assert [q.variant for q in tables.outcomes(rows)] == [tables.USUAL]
 

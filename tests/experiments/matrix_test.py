@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
+import gin
 import pytest
 
 import envs
@@ -116,6 +117,30 @@ def test_new_tasks_are_acted_on_in_the_box_of_the_seen_and_calibrated():
   )
 
 
+def test_new_tasks_are_acted_on_in_their_own_priors_bound_too():
+  found = [
+      cell for cell in _build(parts=('held_out',), tasks=(2,))
+      if cell.name.startswith('agent/')
+  ]
+  task = envs.EVALUATION[1]
+  assert [cell.name for cell in found[:4]] == [
+      f'agent/held_out/{task}/{method}/{variant}/seed0'
+      for variant in ('default', 'own_bound') for method in ('safer', 'parrot')
+  ]
+  own = [cell for cell in found if '/own_bound/' in cell.name]
+  assert len(own) == 6  # Two methods, three seeds.
+  for cell in own:
+    method = cell.name.split('/')[3]
+    assert cell.needs == (
+        f'prior/held_out/{method}', 'assurance/held_out/safer'
+    )
+    assert (
+        "--gin_bindings=train_agent.bound_protocol = 'held_out'"
+        in cell.arguments
+    )
+    assert not any('latent_bound' in value for value in cell.arguments)
+
+
 def test_safer_is_run_in_the_range_of_others():
   found = _build(
       parts=('tradeoff',), tradeoff_targets=(), tradeoff_ranges=(1.0,),
@@ -130,9 +155,33 @@ def test_safer_is_run_in_the_range_of_others():
     assert '--gin_bindings=train_agent.latent_bound = 1.0' in agent.arguments
 
 
+def test_own_encoders_stand_beside_the_priors_at_their_batch():
+  found = [
+      cell for cell in _build(
+          parts=('own_encoder',), own_encoder_tasks=(1,),
+          own_encoder_methods=('parrot',), seeds=(0,),
+      ) if cell.name.startswith('agent/')
+  ]
+  values = []
+  for cell in found:
+    config.parse([
+        flag.partition('=')[2] for flag in cell.arguments
+        if flag.startswith('--gin_file=') and 'x.gin' not in flag
+    ], [])
+    values.append({
+        name: gin.query_parameter(f'train_agent.{name}')
+        for name in ('encoder', 'batch_size', 'latent_bound')
+    })
+  gin.clear_config()
+  own, prior = values
+  assert own == {**prior, 'encoder': 'own'} and own['batch_size'] == 64
+  assert prior['encoder'] == 'prior'
+
+
 def test_a_sweep_trains_short_priors_from_the_data_alone():
   found = _build(
-      parts=('prior_sweep',), prior_sweep={'a': (), 'b': ('x.y = 1',)},
+      parts=('prior_sweep',),
+      prior_sweep={'safer': {'a': (), 'b': ('x.y = 1',)}},
       prior_sweep_steps=5,
   )
   assert [cell.name for cell in found] == [
@@ -149,6 +198,29 @@ def test_a_sweep_trains_short_priors_from_the_data_alone():
   assert cell.finished_file.endswith('priors/seen/sweep_b/stage.json')
   usual = next(c for c in _build() if c.name == 'prior/seen/safer')
   assert cell.cost == usual.cost / 2
+
+
+def test_a_sweep_has_priors_of_several_methods():
+  sweep = {'safer': {'a': ()}, 'parrot': {'b': ()}}
+
+  def trained(**kwargs):
+    return {
+        cell.name: cell for cell in _build(
+            parts=('prior_sweep',), prior_sweep=sweep, **kwargs
+        ) if cell.binary == 'train_prior'
+    }
+
+  found = trained()
+  assert list(found) == ['prior/seen/sweep_a', 'prior/seen/sweep_b']
+  assert '--gin_file=methods/parrot.gin' in (
+      found['prior/seen/sweep_b'].arguments
+  )
+  assert list(trained(methods=('parrot',), ablations=())) == [
+      'prior/seen/sweep_b'
+  ]
+  for wrong in ({'a': {}}, {'safer': {'a': ()}, 'parrot': {'a': ()}}):
+    with pytest.raises(errors.UserError, match='prior_sweep'):
+      matrix.Matrix(prior_sweep=wrong)
 
 
 def test_flags_narrow_the_matrix():

@@ -73,6 +73,34 @@ def test_every_cell_finishes_once_though_a_node_is_killed(tmp_path):
   assert sum(_starts(process.log_path(cell, log_dir)) for cell in todo) == 5
 
 
+def test_a_cell_that_spreads_has_a_whole_node(tmp_path):
+  ray = pytest.importorskip('ray')
+  from ray import cloudpickle
+  from ray import cluster_utils
+
+  cloudpickle.register_pickle_by_value(sys.modules[__name__])
+  log_dir = str(tmp_path / 'logs')
+  todo = [
+      _ScriptCell(
+          name, 'none', (), str(tmp_path / name), (), 1.0, name == 'whole',
+          script=f'import os; open({str(tmp_path / name)!r}, "w").write('
+          'os.environ["TF_NUM_INTRAOP_THREADS"])',
+      ) for name in ('whole', 'part')
+  ]
+  cluster = cluster_utils.Cluster(
+      initialize_head=True, head_node_args={'num_cpus': 1}
+  )
+  cluster.add_node(num_cpus=3)
+  try:
+    pool = ray_pool.RayPool(log_dir, cluster.address)
+    executor.execute(todo, pool, log_dir)
+  finally:
+    ray.shutdown()
+    cluster.shutdown()
+  assert (tmp_path / 'whole').read_text() == '3'
+  assert (tmp_path / 'part').read_text() == '1'
+
+
 def _kill_once_busy(cluster, node, logs):
   """Kills a node when both run a cell."""
   end = time.time() + 60

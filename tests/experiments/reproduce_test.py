@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 
 import gin
@@ -16,7 +18,11 @@ from safer_tf.evaluation import tables
 from safer_tf.experiments import builder
 from safer_tf.experiments import cells
 from safer_tf.experiments import matrix
+from safer_tf.experiments import methods
 from safer_tf.experiments import reproduce
+
+_TOP = os.path.dirname(config.config_dir())
+_SIZES = builder.Sizes(1000, 10, 10, 2, 10)
 
 
 class _ScriptCell(cells.Cell):
@@ -56,10 +62,15 @@ def test_a_whole_run_ends_with_the_table_and_the_report(run, tmp_path, capsys):
   assert f'Report: {path}' in capsys.readouterr().out
 
 
-def test_a_failed_cell_is_named_after_the_report_is_made(run, capsys):
+def test_a_failed_cell_is_named_after_the_report_is_made(
+    run, tmp_path, capsys
+):
   with pytest.raises(errors.UserError, match=r'1 of 2 cells failed \(bad\)'):
     run({'bad': 'raise SystemExit(3)', 'good': 'pass'}, workers=1)
   assert 'Report: ' in capsys.readouterr().out
+  assert (tmp_path / 'logs' / 'cells.csv').read_text().split() == [
+      'cell,outcome', 'bad,failed', 'good,finished'
+  ]
 
 
 def test_nothing_to_do_is_an_error(run):
@@ -67,29 +78,106 @@ def test_nothing_to_do_is_an_error(run):
     run({}, methods=['safer'])
 
 
-def test_agents_of_another_configuration_are_not_taken_for_finished(
-    monkeypatch, tmp_path
-):
+@pytest.fixture
+def finished(monkeypatch, tmp_path):
+  """Runs a matrix of one cell, whose finished file has a content."""
   gin.clear_config()
-  path = tmp_path / 'evaluation.json'
-  cell = cells.Cell('agent', 'evaluate', (), str(path))
-  monkeypatch.setattr(builder.Builder, 'build', lambda self, chosen: [cell])
   monkeypatch.setattr(report, 'make_report', lambda root: f'{root}/report')
+
+  def go(name, file, content, arguments=()):
+    path = tmp_path / file
+    path.write_text(json.dumps(content))
+    cell = cells.Cell(name, 'none', arguments, str(path))
+    monkeypatch.setattr(builder.Builder, 'build', lambda *_: [cell])
+    return reproduce.reproduce(str(tmp_path))
+
+  return go
+
+
+def test_agents_of_another_configuration_are_not_taken_for_finished(
+    finished, tmp_path
+):
   found = {
       'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
       'eval_episodes': 100, 'assurance_mode': 'exact',
-      'max_unsafe_fraction': 0.15,
+      'max_unsafe_fraction': 0.15, 'latent_bound': 0.5,
   }
+  free = {'max_unsafe_fraction': None, 'assurance_mode': None}
+  ranged = {**found, **free, 'method': 'parrot', 'variant': 'own_range'}
   for changed in (
       {'env_steps': 400}, {'eval_episodes': 5}, {'max_unsafe_fraction': 0.3},
-      {'assurance_mode': 'paper'},
+      {'assurance_mode': 'paper'}, ranged,
   ):
-    path.write_text(json.dumps({**found, **changed}))
     with pytest.raises(errors.UserError, match='another --root_dir'):
-      reproduce.reproduce(str(tmp_path))
-  for fine in (found, {**found, 'method': 'sac', 'max_unsafe_fraction': None}):
-    path.write_text(json.dumps(fine))
-    assert reproduce.reproduce(str(tmp_path)).endswith('report')
+      finished('evaluate/a', 'evaluation.json', {**found, **changed})
+  for fine in (
+      found, {**found, **free, 'method': 'sac'}, {**ranged, 'latent_bound': 1.0}
+  ):
+    assert finished('evaluate/a', 'evaluation.json', fine).endswith('report')
+  # One that is trained but not evaluated yet.
+  del found['eval_episodes']
+  for steps, message in ((50_000, None), (400, '400 steps')):
+    (tmp_path / 'result.json').write_text(
+        json.dumps({**found, 'env_steps': steps})
+    )
+    if message is None:
+      assert finished('agent/a', 'stage.json', {}).endswith('report')
+    else:
+      with pytest.raises(errors.UserError, match=message):
+        finished('agent/a', 'stage.json', {})
+
+
+def test_a_calibration_counts_if_it_is_long_enough(finished):
+  def go(steps):
+    rows = [{'steps': steps}, {'steps': 5010}]
+    return finished('calibrate/a', 'task.json', {'rows': rows})
+
+  assert go(5000).endswith('report')
+  with pytest.raises(errors.UserError, match='by 600 steps'):
+    go(600)
+
+
+_SHIPPED_PRIORS = [
+    ('seen', method) for method, parts in methods.METHODS.items()
+    if parts.prior == method
+] + [('held_out', 'parrot'), ('held_out', 'safer')]
+
+
+@pytest.mark.parametrize('protocol, prior', _SHIPPED_PRIORS)
+def test_the_shipped_priors_are_those_of_the_config(
+    finished, protocol, prior
+):
+  found = {
+      cell.name: cell for cell in builder.Builder(
+          '/runs/a', 0, ['experiments/paper.gin'], [], _SIZES
+      ).build(matrix.Matrix())
+  }
+  cell = found[f'prior/{protocol}/{prior}']
+  with open(
+      f'{_TOP}/priors/{protocol}/{prior}/stage.json', encoding='utf-8'
+  ) as file:
+    stage = json.load(file)
+  assert finished(cell.name, 'stage.json', stage, cell.arguments)
+  assert not gin.config_str()  # As it was.
+  settings = stage['settings']
+  for changed, message in (
+      ({'num_steps': 1500}, 'num_steps was 1500, is now 20000'),
+      ({'prior': 'other'}, "prior was 'other', is now"),
+      ({'seed': 3}, 'the seed was 3, is now 0'),
+  ):
+    with pytest.raises(errors.UserError, match=message):
+      finished(cell.name, 'stage.json', {
+          **stage, 'seed': changed.get('seed', 0), 'settings': {
+              **settings, 'train_prior': {
+                  **settings['train_prior'], **changed
+              },
+          },
+      }, cell.arguments)
+  model = ['SkillPrior.context_dim = 3']
+  with pytest.raises(errors.UserError, match='context_dim was 3, is now 8'):
+    finished(cell.name, 'stage.json', {
+        **stage, 'settings': {**settings, 'model': model}
+    }, cell.arguments)
 
 
 def test_recorded_results_are_not_run_again(run, tmp_path):
@@ -106,12 +194,21 @@ def test_recorded_results_are_not_run_again(run, tmp_path):
   assert (tmp_path / 'new').exists()
 
 
+def test_help_names_every_part():
+  text = subprocess.run(
+      [sys.executable, os.path.join(_TOP, 'bin', 'reproduce.py'), '--help'],
+      capture_output=True, text=True, check=True,
+  ).stdout
+  for part in matrix.PARTS:
+    assert part in text
+
+
 def test_an_unknown_executor_is_an_error(run):
   with pytest.raises(errors.UserError, match='--executor=moon'):
     run({'one': 'pass'}, executor='moon')
 
 
-@pytest.mark.parametrize('name, agents', [('quickstart', 3), ('paper', 411)])
+@pytest.mark.parametrize('name, agents', [('quickstart', 3), ('paper', 465)])
 def test_shipped_experiments(name, agents):
   config.parse(
       ['methods/safer.gin', f'experiments/{name}.gin', 'encoders/own.gin'], []
