@@ -167,7 +167,7 @@ def _compared(
       f'plain: {baseline}', sum(plain) / len(plain),
       (within_spread(plain, more_is_better),),
       note=f'seeds: {ours}; plain: {theirs}; means are judged, by the worst of '
-      'the plain seeds', shortfall=shortfall,
+      'the plain seeds: equals would miss in 19%', shortfall=shortfall,
   )
 
 
