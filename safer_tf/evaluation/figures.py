@@ -19,6 +19,7 @@ from safer_tf.evaluation import tables
 from safer_tf.evaluation.tables import Row
 
 _DOTS_PER_INCH = 150
+_LINES = {tables.USUAL: '-', 'own_bound': ':'}  # Of variants; others dashed.
 
 
 def save(figure: figure_lib.Figure, path: str) -> None:
@@ -121,7 +122,8 @@ def curves(
   """Learning curves, a panel a task: mean over seeds and their range.
 
   Args:
-    rows: rows of `curves`; variants but the usual one are dashed.
+    rows: rows of `curves`; variants but the usual one are dashed
+      or dotted.
     column: column to draw.
     ylabel: what it is.
     scale: factor on its values.
@@ -142,7 +144,7 @@ def curves(
       drawing.band(
           panel, steps, seeds, style.colour(method),
           tables.label(method, variant), front=method == 'safer',
-          line='-' if variant == tables.USUAL else '--',
+          line=_LINES.get(variant, '--'),
       )
     panel.set_title(style.task_label(task))
     panel.set_xlabel('environment steps')

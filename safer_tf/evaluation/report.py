@@ -302,7 +302,7 @@ def _sweep(results: _Results) -> Iterator[str]:
     return
   yield page.heading('Settings of the prior', 'sweep')
   yield page.paragraph(
-      'SAFER priors of a shorter training that differ in one setting, on the '
+      'Priors of a shorter training that differ in one setting, on the '
       'validation split. <i>Unsafe above</i> is the share of unsafe actions '
       'likelier than the median safe one; <i>latent AUC</i> how well |z|, '
       'which the bound is on, tells safe actions from unsafe ones.'
