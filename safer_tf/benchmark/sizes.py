@@ -36,7 +36,8 @@ class Sizes:
     learning_steps: environment steps of the comparison of learning.
     learning_prior_steps: gradient steps of the comparison of learning.
     learning_data_steps: size of its dataset.
-    learning_seeds: its seeds.
+    learning_seeds: its agents' seeds.
+    learning_prior_seeds: its priors' seeds, those of the agents among them.
   """
 
   rounds: int = gin.REQUIRED
@@ -60,12 +61,13 @@ class Sizes:
   learning_prior_steps: int = gin.REQUIRED
   learning_data_steps: int = gin.REQUIRED
   learning_seeds: tuple[int, ...] = gin.REQUIRED
+  learning_prior_seeds: tuple[int, ...] = gin.REQUIRED
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
       several = value if isinstance(value, tuple) else (value,)
-      if field.name == 'learning_seeds':
+      if field.name.endswith('_seeds'):
         continue
       if not several or min(several) < 1:
         raise errors.UserError(

@@ -78,6 +78,7 @@ def test_shipped_sizes_are_complete():
   assert sizes.stored_transitions == (1_000, 50_000)
   assert sizes.update_batch == 256
   assert sizes.rounds == 5 and len(sizes.learning_seeds) == 3
+  assert set(sizes.learning_prior_seeds) > set(sizes.learning_seeds)
   assert sizes.full_collection_steps == 1_000_000
   assert sizes.evaluation_episodes == 100
 
@@ -297,7 +298,7 @@ def test_learning_is_compared_and_drawn(tmp_path, monkeypatch):
   monkeypatch.setattr(learning, '_side_by_side', one_by_one)
   sizes = _sizes(
       learning_steps=30, learning_prior_steps=2, learning_data_steps=1000,
-      learning_seeds=(0,),
+      learning_seeds=(0,), learning_prior_seeds=(0,),
   )
   lines = learning.measure(str(tmp_path), sizes, str(tmp_path))
   assert [line.row for line in lines] == [11] * 9
