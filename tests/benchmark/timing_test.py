@@ -78,9 +78,9 @@ def test_errors_come_back():
 
 
 def test_gain_is_the_time_apart_over_the_time_together(tmp_path, monkeypatch):
-  # Loops one and two, then one piece and the other, both, and loops again; in
-  # the second turn both come first.
-  clock = iter([8, 4, 3, 3, 2, 4, 2, 8, 4, 5, 7, 8, 4, 2])
+  # A loop on each core and both, then one piece and the other, both, and loops
+  # again; in the second turn both pieces come first.
+  clock = iter([3, 5, 4, 3, 3, 2, 2, 2, 2, 6, 2, 4, 5, 7, 8, 1, 3, 2])
 
   def seconds(function):
     function()
