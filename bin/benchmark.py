@@ -1,6 +1,6 @@
 """Measures speed against baselines that it runs itself.
 
-Takes some 10 minutes (at most 25) on two cores that have nothing else to do.
+Takes some 12 minutes (at most 25) on two cores that have nothing else to do.
 Prints a table and writes <results_dir>/benchmark.json and benchmark.md. With
 --full, whole cells are run and learning with the speed-ups is compared with the
 plain version, in about two hours, and benchmark_full.json is written; run again
