@@ -249,6 +249,50 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
 
 
 @matplotlib.rc_context(drawing.STYLE)
+def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
+  """Mean success against mean violations, a line a method over its bounds.
+
+  Args:
+    rows: of runs on the same tasks; runs of one bound are one point.
+
+  Returns:
+    The figure; violations on a logarithmic axis.
+  """
+  figure, (panel,) = drawing.grid(1, width=6.4, height=4.0)
+  points: dict[str, list[tuple[float, float, float]]] = {}
+  for (method, _), ours in _by_kind(rows).items():
+    violations, success = (
+        float(np.mean([task.mean() for task in tables.scores(
+            ours, column, scale
+        )])) for column, scale in (('violations', 1), ('eval_success_rate', 100))
+    )
+    bound = ours[0]['latent_bound']
+    points.setdefault(method, []).append(
+        (np.inf if np.isnan(bound) else bound, violations, success)
+    )
+  for method, found in points.items():
+    bounds, violations, success = zip(*sorted(found))
+    panel.plot(
+        violations, success, 'o-', ms=5, color=style.colour(method),
+        label=style.label(method), zorder=3 if method == 'safer' else 2,
+    )
+    for x, y, bound in zip(violations, success, bounds):
+      panel.annotate(
+          f'{bound:.2g}' if np.isfinite(bound) else 'none', (x, y), (4, -4),
+          textcoords='offset points', ha='left', va='top', fontsize=7,
+          color=drawing.INK,
+      )
+  panel.set_xscale('log')
+  panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+  panel.xaxis.set_major_formatter('{x:,.0f}')
+  panel.xaxis.set_minor_formatter('')
+  panel.set_xlabel('violations in training')
+  panel.set_ylabel('success (%)')
+  panel.legend(loc='lower left')
+  return figure
+
+
+@matplotlib.rc_context(drawing.STYLE)
 def versions(rows: Sequence[Row]) -> figure_lib.Figure:
   """Learning with and without the speed-ups: mean over seeds and their range.
 

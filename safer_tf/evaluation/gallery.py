@@ -67,6 +67,19 @@ def _agents(table: Table) -> Iterator[Entry]:
       yield from _curve_entries(lines, suffix, note)
     compared = _of_all_tasks(learned)
     if len({row['task'] for row in compared}) > 1:
+      boxes = _of_all_tasks([
+          *learned, *(
+              row for row in table('tradeoff') if row['protocol'] == protocol
+          )
+      ])
+      yield Entry(
+          f'frontier{suffix}', f'Success against violations{note}',
+          'A point is one bound on the latents, the number beside it: means '
+          f'over the tasks and over the seeds that it has ({_seeds(boxes)}). '
+          'Better is up and to the left: a method whose line lies higher '
+          'succeeds more often for the same contact.',
+          functools.partial(figures.frontier, boxes),
+      )
       yield Entry(
           f'aggregate{suffix}', f'Over all tasks{note}',
           'Dots are interquartile means over tasks and seeds (hollow: a '
@@ -204,6 +217,14 @@ def _n(rows: list[tables.Row]) -> str:
   for row in rows:
     seeds.setdefault(row['task'], set()).add(row['seed'])
   return tables.span(map(len, seeds.values()))
+
+
+def _seeds(rows: list[tables.Row]) -> str:
+  """How many seeds a method's variant has."""
+  found: dict[tuple[str, str], set[int]] = {}
+  for row in rows:
+    found.setdefault((row['method'], row['variant']), set()).add(row['seed'])
+  return tables.span(map(len, found.values()))
 
 
 def _curve_pair(

@@ -134,22 +134,35 @@ class Builder:
           yield from self._runs('seen', task, method, seed)
 
   def _tradeoff(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
-    if 'safer' not in matrix.methods:
-      return
     for seed in matrix.seeds:
-      for target in matrix.tradeoff_targets:
-        for task in _names(matrix.tradeoff_tasks):
-          yield from self._runs(
-              'seen', task, 'safer', seed,
-              f'{recorded.TRADEOFF_PREFIX}_{target:g}',
-              (f'train_agent.max_unsafe_fraction = {target}',),
-          )
+      for method in [m for m in ('safer', 'parrot') if m in matrix.methods]:
+        yield from self._within(
+            matrix.frontier_targets, matrix.tasks, method, seed
+        )
+      if 'safer' not in matrix.methods:
+        continue
+      yield from self._within(
+          matrix.tradeoff_targets, matrix.tradeoff_tasks, 'safer', seed
+      )
       for bound in matrix.tradeoff_ranges:
         for task in _names(matrix.tasks):
           yield from self._runs(
               'seen', task, 'safer', seed, f'{recorded.RANGE_PREFIX}_{bound:g}',
               (f'train_agent.latent_bound = {bound}',),
           )
+
+  def _within(
+      self, targets: Sequence[float], tasks: Sequence[int | str], method: str,
+      seed: int,
+  ) -> Iterator[cells.Cell]:
+    """A method within SAFER's bounds for some tolerated shares."""
+    for target in targets:
+      for task in _names(tasks):
+        yield from self._runs(
+            'seen', task, method, seed,
+            f'{recorded.TRADEOFF_PREFIX}_{target:g}',
+            (f'train_agent.max_unsafe_fraction = {target}',),
+        )
 
   def _own_encoder(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
     for seed in matrix.seeds:

@@ -37,6 +37,8 @@ class Matrix:
     ablation_tasks: tasks of the ablations.
     tradeoff_tasks: tasks of the sweep over the bound; the paper's is Task 5.
     tradeoff_targets: tolerated unsafe shares of the sweep, beside Table 1's.
+    frontier_targets: tolerated unsafe shares within which SAFER and PARROT
+      are run on all of `tasks`, beside Table 1's.
     tradeoff_ranges: latent bounds that SAFER is run in on all of `tasks`, e.g.
       the other priors' own range.
     own_encoder_tasks: tasks of the subset with own image encoders, and with
@@ -57,6 +59,7 @@ class Matrix:
   ablation_tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
   tradeoff_tasks: Sequence[int | str] = (5,)
   tradeoff_targets: Sequence[float] = (0.02, 0.05, 0.15, 0.30, 0.45)
+  frontier_targets: Sequence[float] = ()
   tradeoff_ranges: Sequence[float] = ()
   own_encoder_tasks: Sequence[int | str] = (1, 2)
   own_encoder_methods: Sequence[str] = ('sac', 'parrot', 'safer')

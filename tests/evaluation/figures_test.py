@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 import envs
 from safer_tf.evaluation import figures
 
@@ -52,3 +54,28 @@ def test_every_bound_of_the_sweep_has_a_name_of_its_own():
     assert [text.get_text() for text in panel.texts] == [
         '0%', '2%', '|z| < 1', '45%'
     ]
+
+
+def test_the_frontier_joins_a_methods_bounds_from_small_to_none():
+  nan = float('nan')
+  figure = figures.frontier([
+      _run(
+          task=task, variant=variant, latent_bound=bound, seed=seed,
+          eval_success_rate=success, violations=violations,
+      )
+      for variant, bound, found in (
+          # Task, seed, success, violations; tasks weigh the same.
+          ('own_range', 1.0, ((0, 0, 0.9, 300), (1, 0, 0.7, 100))),
+          ('default', 0.3, ((0, 0, 0.2, 10), (0, 1, 0.4, 30), (1, 0, 0.5, 40))),
+          ('unbounded', nan, ((0, 0, 1.0, 900), (1, 0, 1.0, 700))),
+      )
+      for task, seed, success, violations in (
+          (envs.EVALUATION[number], *rest) for number, *rest in found
+      )
+  ])
+  line, = figure.axes[0].lines
+  np.testing.assert_allclose(line.get_xdata(), [30, 200, 800])
+  np.testing.assert_allclose(line.get_ydata(), [40, 80, 100])
+  assert [text.get_text() for text in figure.axes[0].texts] == [
+      '0.3', '1', 'none'
+  ]

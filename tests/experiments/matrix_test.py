@@ -155,6 +155,27 @@ def test_safer_is_run_in_the_range_of_others():
     assert '--gin_bindings=train_agent.latent_bound = 1.0' in agent.arguments
 
 
+def test_safer_and_parrot_are_run_in_a_wider_box_of_safers_on_all_tasks():
+  found = _build(
+      parts=('tradeoff',), tradeoff_targets=(0.02, 0.3), tradeoff_tasks=(3,),
+      frontier_targets=(0.02,), tasks=(2, 3), seeds=(1,),
+  )
+  agents = {c.name: c for c in found if c.name.startswith('agent/')}
+  second, third = envs.EVALUATION[1:3]
+  assert set(agents) == {
+      *(
+          f'agent/seen/{task}/{method}/tradeoff_0.02/seed1'
+          for task in (second, third) for method in ('safer', 'parrot')
+      ), f'agent/seen/{third}/safer/tradeoff_0.3/seed1',
+  }
+  agent = agents[f'agent/seen/{second}/parrot/tradeoff_0.02/seed1']
+  assert agent.needs == ('prior/seen/parrot', 'assurance/seen/safer')
+  assert (
+      '--gin_bindings=train_agent.max_unsafe_fraction = 0.02'
+      in agent.arguments
+  )
+
+
 def test_own_encoders_stand_beside_the_priors_at_their_batch():
   found = [
       cell for cell in _build(
