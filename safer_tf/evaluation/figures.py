@@ -261,17 +261,14 @@ def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
   figure, (panel,) = drawing.grid(1, width=6.4, height=4.0)
   points: dict[str, list[tuple[float, float, float]]] = {}
   for (method, _), ours in _by_kind(rows).items():
-    violations, success = (
-        float(np.mean([task.mean() for task in tables.scores(
-            ours, column, scale
-        )])) for column, scale in (('violations', 1), ('eval_success_rate', 100))
-    )
     bound = ours[0]['latent_bound']
-    points.setdefault(method, []).append(
-        (np.inf if np.isnan(bound) else bound, violations, success)
-    )
+    points.setdefault(method, []).append((
+        np.inf if np.isnan(bound) else bound,
+        _mean_of_tasks(ours, 'violations', 1),
+        _mean_of_tasks(ours, 'eval_success_rate', 100),
+    ))
   for method, found in points.items():
-    bounds, violations, success = zip(*sorted(found))
+    bounds, violations, success = np.transpose(sorted(found))
     panel.plot(
         violations, success, 'o-', ms=5, color=style.colour(method),
         label=style.label(method), zorder=3 if method == 'safer' else 2,
@@ -322,6 +319,13 @@ def versions(rows: Sequence[Row]) -> figure_lib.Figure:
   axes[0].set_ylabel('success in training (%)')
   drawing.legend(figure, axes)
   return figure
+
+
+def _mean_of_tasks(rows: Sequence[Row], column: str, scale: float) -> float:
+  """Mean over tasks of the mean over seeds."""
+  return float(np.mean([
+      task.mean() for task in tables.scores(rows, column, scale)
+  ]))
 
 
 def _by_kind(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
