@@ -17,6 +17,7 @@ from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.common import provenance
+from safer_tf.data import dataset
 from safer_tf.data import schema
 from safer_tf.data import splits
 from safer_tf.data import store as store_lib
@@ -64,6 +65,7 @@ def confirm_assurance(
   data_dir = layout.data_dir(data_root)
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
   _check_new(loaded.spec, store, data_dir)
+  _check_apart(layout.data_dir(root_dir), store, data_dir)
   latents = _all_latents(loaded, store, assurance['unsafe_weight'])
   limit = compute.episode_limit(store, max_episode_steps)
   result = {
@@ -99,6 +101,34 @@ def _check_new(
         'episodes that came later. Collect some with another --seed into '
         'another --root_dir.'
     )
+
+
+def _check_apart(
+    own_dir: str, store: store_lib.EpisodeStore, data_dir: str
+) -> None:
+  """No episode may be one of those the prior was made from.
+
+  Collected with the same seed, a smaller dataset is a part of a larger one.
+  """
+  if not os.path.exists(os.path.join(own_dir, layout.DATA_INDEX)):
+    print(
+        f'{own_dir} is not there: whether {data_dir} shares episodes with it '
+        'is not checked.'
+    )
+    return
+  common = _episodes(dataset.read_index(own_dir)) & _episodes(store.index)
+  if common:
+    task, seed, index = min(common)
+    raise errors.UserError(
+        f'{data_dir} shares {len(common)} episodes with {own_dir}, from which '
+        f'the prior was made, e.g. {task}, seed {seed}, number {index}. '
+        'Collect episodes with another --seed.'
+    )
+
+
+def _episodes(index: dataset.Index) -> set[tuple[str, int, int]]:
+  columns = (index.task, index.seed, index.index)
+  return set(zip(*(column.tolist() for column in columns)))
 
 
 def _all_latents(

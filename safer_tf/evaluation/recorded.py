@@ -99,10 +99,12 @@ def adopt(source: str, root_dir: str) -> str:
         'like, e.g. the results directory of a checkout.'
     )
   copy = os.path.join(root_dir, layout.RECORDED_DIR)
-  shutil.rmtree(copy, ignore_errors=True)
-  files.ensure_dir(copy)
-  for name in names:
-    shutil.copyfile(os.path.join(source, name), os.path.join(copy, name))
+  if os.path.realpath(source) == os.path.realpath(copy):
+    return copy
+  with files.replacing(copy) as beside:
+    os.makedirs(beside)
+    for name in names:
+      shutil.copyfile(os.path.join(source, name), os.path.join(beside, name))
   return copy
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, Sequence
 
 import tqdm
 
+from safer_tf.common import errors
 from safer_tf.experiments import cells
 from safer_tf.experiments import process
 
@@ -88,7 +89,12 @@ class LocalPool:
   def _run(self, cell: cells.Cell) -> str:
     share = max(1, self._cores // self.workers)
     threads = self._cores if cell.whole_machine else share
-    code = process.run_cell(cell, self._log_dir, threads, self._note)
+    try:
+      code = process.run_cell(
+          cell, self._log_dir, threads, self._note, self._forget
+      )
+    except (OSError, errors.UserError) as error:
+      return f'it could not be started: {error}'
     return '' if code == 0 else f'exit code {code}'
 
   def _note(self, started: subprocess.Popen) -> None:
@@ -97,6 +103,11 @@ class LocalPool:
       stopping = self._stopping
     if stopping:
       process.terminate(started)
+
+  def _forget(self, ended: subprocess.Popen) -> None:
+    # Its number may soon be another process's.
+    with self._lock:
+      self._processes.discard(ended)
 
 
 def execute(

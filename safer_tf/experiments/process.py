@@ -38,6 +38,7 @@ def log_path(cell: cells.Cell, log_dir: str) -> str:
 def run_cell(
     cell: cells.Cell, log_dir: str, threads: int,
     on_start: Callable[[subprocess.Popen], None] = lambda process: None,
+    on_end: Callable[[subprocess.Popen], None] = lambda process: None,
 ) -> int:
   """Runs a cell to its end, unless it is finished.
 
@@ -50,6 +51,7 @@ def run_cell(
     log_dir: directory of the logs.
     threads: size of the cell's thread pools.
     on_start: is given the running process.
+    on_end: is given the ended process.
 
   Returns:
     The exit code; 0 also if the cell was finished already.
@@ -65,7 +67,9 @@ def run_cell(
         start_new_session=True, preexec_fn=_die_with_parent,
     )
     on_start(process)
-    return process.wait()
+    code = process.wait()
+    on_end(process)
+    return code
 
 
 def terminate(process: subprocess.Popen, patience_seconds: float = 10) -> None:

@@ -88,7 +88,12 @@ def reproduce(
       os.path.join(root_dir, layout.CELLS), 'cell,outcome\n'
       + ''.join(f'{cell.name},{outcome[cell.name]}\n' for cell in todo),
   )
-  path = report.make_report(root_dir)
+  try:
+    path = report.make_report(root_dir)
+  except errors.UserError:
+    # What failed explains why there is nothing to report.
+    _check_all_finished(todo, outcome, log_dir)
+    raise
   print(f'\n{report.printed_table(root_dir)}\n\nReport: {path}', flush=True)
   _check_all_finished(todo, outcome, log_dir)
   return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -19,6 +20,12 @@ from safer_tf.prior import export
 from tests.assurance import compute_test
 
 
+def _collected(seed, count):
+  """As if collected with a seed; fewer episodes are the first of more."""
+  for episode in compute_test._episodes(np.random.default_rng(seed), count):
+    yield dataclasses.replace(episode, seed=seed)
+
+
 @pytest.fixture(scope='module')
 def roots(tmp_path_factory):
   found = []
@@ -27,7 +34,7 @@ def roots(tmp_path_factory):
     # More than enough to show 60%, where a half of the actions are unsafe.
     dataset.write_dataset(
         layout.data_dir(root), compute_test._SPEC,
-        compute_test._episodes(np.random.default_rng(seed), 300),
+        _collected(seed, 300),
     )
     found.append(root)
   fingerprint = store_lib.EpisodeStore(
@@ -99,6 +106,24 @@ def test_all_latents_keep_episodes_apart(roots):
 def test_the_priors_own_data_confirm_nothing(roots):
   with pytest.raises(errors.UserError, match='another --seed'):
     confirm.confirm_assurance(roots[0], roots[0], prior='safer')
+
+
+def test_a_part_of_the_priors_own_data_confirms_nothing(roots, tmp_path):
+  # Collected with the same seed, for fewer steps.
+  dataset.write_dataset(
+      layout.data_dir(str(tmp_path)), compute_test._SPEC, _collected(0, 50)
+  )
+  with pytest.raises(errors.UserError, match='shares 50 episodes'):
+    confirm.confirm_assurance(roots[0], str(tmp_path), prior='safer')
+
+
+def test_without_the_priors_own_data_it_says_what_is_not_checked(
+    roots, tmp_path, capsys
+):
+  path = layout.export_dir(str(tmp_path), 'seen', 'safer')
+  shutil.copytree(layout.export_dir(roots[0], 'seen', 'safer'), path)
+  confirm.confirm_assurance(str(tmp_path), roots[1], prior='safer')
+  assert 'is not checked' in capsys.readouterr().out
 
 
 def test_a_prior_without_assurance_is_told(roots, tmp_path):

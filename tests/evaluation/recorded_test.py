@@ -109,6 +109,14 @@ def test_a_runs_own_results_are_no_base_of_it(tmp_path):
   )
 
 
+def test_adopting_the_copy_itself_keeps_it(tmp_path):
+  source = str(tmp_path / 'source')
+  tables.write(source, 'table1', [_row(violations=1)])
+  copy = recorded.adopt(source, str(tmp_path))
+  assert recorded.adopt(copy, str(tmp_path)) == copy
+  assert _violations(copy) == {('safer', 0): 1}
+
+
 def test_adopting_from_nowhere_is_an_error(tmp_path):
   with pytest.raises(errors.UserError, match='holds no recorded results'):
     recorded.adopt(str(tmp_path), str(tmp_path / 'new'))

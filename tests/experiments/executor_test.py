@@ -86,6 +86,26 @@ def test_a_cell_that_leaves_no_result_has_failed(tmp_path):
   assert _execute([cell], tmp_path) == {'liar': executor.FAILED}
 
 
+def test_a_cell_that_cannot_be_started_has_failed_alone(tmp_path, capfd):
+  class Missing(cells.Cell):
+    command = [str(tmp_path / 'no' / 'such' / 'python')]
+
+  lost = Missing('lost', 'none', (), str(tmp_path / 'lost.done'))
+  assert _execute([lost, _cell(tmp_path, 'good')], tmp_path) == {
+      'lost': executor.FAILED, 'good': executor.FINISHED
+  }
+  assert 'could not be started' in capfd.readouterr().err
+
+
+def test_an_ended_cells_number_is_not_signalled(tmp_path, monkeypatch):
+  pool = executor.LocalPool(str(tmp_path / 'logs'), 1)
+  assert pool.start(_cell(tmp_path, 'quick')).result() == ''
+  signalled = []
+  monkeypatch.setattr(process, 'terminate', signalled.append)
+  pool.stop()
+  assert not signalled
+
+
 def test_cells_run_side_by_side_but_the_whole_machine_alone(tmp_path):
   note = (
       'import time, os; start = time.time(); time.sleep(0.5);'

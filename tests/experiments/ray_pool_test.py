@@ -64,7 +64,8 @@ def test_every_cell_finishes_once_though_a_node_is_killed(tmp_path):
     killer.start()
     outcome = executor.execute(todo, pool, log_dir)
   finally:
-    killer.join()
+    if killer.ident is not None:
+      killer.join()
     ray.shutdown()
     cluster.shutdown()
   assert set(outcome.values()) == {executor.FINISHED}

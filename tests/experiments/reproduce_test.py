@@ -17,6 +17,7 @@ from safer_tf.evaluation import report
 from safer_tf.evaluation import tables
 from safer_tf.experiments import builder
 from safer_tf.experiments import cells
+from safer_tf.experiments import executor
 from safer_tf.experiments import matrix
 from safer_tf.experiments import methods
 from safer_tf.experiments import reproduce
@@ -71,6 +72,21 @@ def test_a_failed_cell_is_named_after_the_report_is_made(
   assert (tmp_path / 'logs' / 'cells.csv').read_text().split() == [
       'cell,outcome', 'bad,failed', 'good,finished'
   ]
+
+
+def test_a_failed_cell_is_named_where_there_is_nothing_to_report(
+    run, monkeypatch
+):
+  def nothing(root_dir):
+    raise errors.UserError(f'{root_dir} holds no results')
+
+  def failing(*args, **kwargs):
+    monkeypatch.setattr(report, 'make_report', nothing)
+    return {'bad': executor.FAILED}
+
+  monkeypatch.setattr(executor, 'execute', failing)
+  with pytest.raises(errors.UserError, match='1 of 1 cells failed'):
+    run({'bad': 'pass'})
 
 
 def test_nothing_to_do_is_an_error(run):
