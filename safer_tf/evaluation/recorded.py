@@ -180,6 +180,23 @@ def finished_cells(directory: str, config: Config) -> set[str]:
   }
 
 
+def made_from(directory: str) -> dict[str, str]:
+  """The priors of recorded agents.
+
+  Args:
+    directory: of the recorded tables.
+
+  Returns:
+    Hash of the prior's card by the name of the agent's cell, where known.
+  """
+  found = {}
+  for record in _read(directory, PROVENANCE):
+    kind, _, run = record['stage'].partition('/')
+    if kind == layout.AGENTS_DIR and 'prior_spec' in record['inputs']:
+      found[f'agent/{run}'] = record['inputs']['prior_spec']
+  return found
+
+
 def is_of(row: Mapping[str, Any], config: Config) -> bool:
   """Whether an agent was run with a configuration.
 

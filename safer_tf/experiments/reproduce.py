@@ -103,13 +103,14 @@ def _with_recorded(
     todo: Sequence[cells.Cell], source: str, root_dir: str
 ) -> list[cells.Cell]:
   """The cells, those marked whose results earlier runs recorded."""
-  known = recorded_lib.finished_cells(
-      recorded_lib.adopt(source, root_dir), _config()
-  )
-  return [
+  copy = recorded_lib.adopt(source, root_dir)
+  known = recorded_lib.finished_cells(copy, _config())
+  marked = [
       dataclasses.replace(cell, recorded=True) if cell.name in known else cell
       for cell in todo
   ]
+  wanted.check_recorded(marked, root_dir, recorded_lib.made_from(copy))
+  return marked
 
 
 def _config() -> recorded_lib.Config:

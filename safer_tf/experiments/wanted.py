@@ -50,6 +50,44 @@ def check(
       _parse(gin_files, bindings)
 
 
+def check_recorded(
+    todo: Sequence[cells.Cell], root_dir: str, made_from: Mapping[str, str]
+) -> None:
+  """Checks that what is run and what is recorded share their priors.
+
+  Args:
+    todo: all cells.
+    root_dir: run directory.
+    made_from: hash of the prior's card by a recorded agent's cell.
+
+  Raises:
+    UserError: recorded agents were made from another prior, or from one that
+      is not there and would be trained anew for the rest.
+  """
+  missing = {
+      need for cell in todo if not cell.finished and not cell.recorded
+      for need in cell.needs
+  }
+  finished = {cell.name: cell.finished for cell in todo}
+  for cell in todo:
+    expected = made_from.get(cell.name)
+    if not cell.recorded or expected is None:
+      continue
+    for need in cell.needs:
+      kind, _, place = need.partition('/')
+      if kind != 'prior' or (not finished.get(need) and need not in missing):
+        continue
+      directory = layout.export_dir(root_dir, *place.split('/'))
+      if _card_hash(directory) != expected:
+        raise errors.UserError(
+            f'{cell.name} is recorded as made from another prior than '
+            f'{directory} {"holds" if finished[need] else "would hold"} (its '
+            f'{layout.PRIOR_SPEC} had the hash {expected[:12]}). Copy the '
+            'priors that belong to the recorded results into --root_dir, or '
+            'leave --recorded out.'
+        )
+
+
 def value(name: str, default: Any) -> Any:
   """A gin value, or what stands for it where it is not set."""
   try:
@@ -69,6 +107,7 @@ def _check_agent(cell: cells.Cell, config: recorded.Config) -> None:
       os.path.join(directory, name), 'the result of an agent'
   )}
   if recorded.is_of(found, config):
+    _check_prior_of(directory, found, cell)
     return
   stated = recorded.stated_bound(found['variant'], config)
   raise errors.UserError(
@@ -80,6 +119,28 @@ def _check_agent(cell: cells.Cell, config: recorded.Config) -> None:
       f'{config.assurance_mode} {config.max_unsafe_fraction}, '
       f'{stated or "whatever that gives"}. {_REMEDY} directory.'
   )
+
+
+def _check_prior_of(
+    directory: str, found: Mapping[str, Any], cell: cells.Cell
+) -> None:
+  """An agent's prior must still be the one that it was trained with."""
+  path = os.path.join(directory, layout.SETTINGS)
+  if not os.path.exists(path) or not found.get('prior'):
+    return  # Without learning, or without a prior.
+  before = files.read_json(path, 'the settings of an agent')
+  root_dir, = cell.given('root_dir')
+  prior = layout.export_dir(root_dir, found['protocol'], found['prior'])
+  if before.get('prior_spec') not in (None, _card_hash(prior)):
+    raise errors.UserError(
+        f'{directory} holds an agent that was trained with another prior than '
+        f'{prior} holds. {_REMEDY} directory.'
+    )
+
+
+def _card_hash(prior: str) -> str | None:
+  path = os.path.join(prior, layout.PRIOR_SPEC)
+  return files.sha256(path) if os.path.exists(path) else None
 
 
 def _check_calibration(cell: cells.Cell, config: recorded.Config) -> None:

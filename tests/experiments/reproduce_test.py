@@ -13,6 +13,9 @@ import pytest
 import envs
 from safer_tf.common import config
 from safer_tf.common import errors
+from safer_tf.common import files
+from safer_tf.common import layout
+from safer_tf.evaluation import recorded as recorded_lib
 from safer_tf.evaluation import report
 from safer_tf.evaluation import tables
 from safer_tf.experiments import builder
@@ -21,6 +24,7 @@ from safer_tf.experiments import executor
 from safer_tf.experiments import matrix
 from safer_tf.experiments import methods
 from safer_tf.experiments import reproduce
+from safer_tf.experiments import wanted
 
 _TOP = os.path.dirname(config.config_dir())
 _SIZES = builder.Sizes(1000, 10, 10, 2, 10)
@@ -253,3 +257,73 @@ def test_shipped_experiments(name, agents):
     assert sizes.data_steps == 1_000_000 and sizes.agent_steps == 50_000
     assert sizes.evaluation_episodes == 100
   gin.clear_config()
+
+
+def _recorded_and_wanted(tmp_path):
+  """A recorded agent, its prior's cell, and an agent that is still to run."""
+  directory = layout.export_dir(str(tmp_path), 'seen', 'safer')
+  prior = cells.Cell('prior/seen/safer', 'none', (), str(tmp_path / 'stage'))
+  agents = [
+      cells.Cell(
+          f'agent/{name}', 'none', (), str(tmp_path / name), (prior.name,),
+          recorded=name == 'old',
+      ) for name in ('old', 'new')
+  ]
+  return directory, prior, agents
+
+
+def _give_prior(directory, prior, text):
+  files.write_text(os.path.join(directory, layout.PRIOR_SPEC), text)
+  files.write_text(prior.finished_file, '')
+  return files.sha256(os.path.join(directory, layout.PRIOR_SPEC))
+
+
+def test_recorded_agents_need_their_own_prior_beside_new_ones(tmp_path):
+  directory, prior, (old, new) = _recorded_and_wanted(tmp_path)
+  # None is there, and training one anew would mix two priors in a table.
+  with pytest.raises(errors.UserError, match='would hold'):
+    wanted.check_recorded([prior, old, new], str(tmp_path), {old.name: 'a'})
+  # Nothing is to run: none is needed.
+  wanted.check_recorded([prior, old], str(tmp_path), {old.name: 'a'})
+  found = _give_prior(directory, prior, 'card')
+  wanted.check_recorded([prior, old, new], str(tmp_path), {old.name: found})
+  with pytest.raises(errors.UserError, match='another prior'):
+    wanted.check_recorded([prior, old, new], str(tmp_path), {old.name: 'a'})
+
+
+def test_an_agent_of_a_replaced_prior_is_not_taken_for_finished(
+    finished, tmp_path
+):
+  root = str(tmp_path)
+  directory = layout.export_dir(root, 'seen', 'safer')
+  _, prior, _ = _recorded_and_wanted(tmp_path)
+  before = _give_prior(directory, prior, 'card')
+  (tmp_path / layout.SETTINGS).write_text(json.dumps({'prior_spec': before}))
+  found = {
+      'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
+      'eval_episodes': 100, 'assurance_mode': 'exact',
+      'max_unsafe_fraction': 0.15, 'latent_bound': 0.5, 'prior': 'safer',
+      'protocol': 'seen',
+  }
+
+  def again():
+    return finished(
+        'evaluate/a', 'evaluation.json', found, (f'--root_dir={root}',)
+    )
+
+  assert again().endswith('report')
+  _give_prior(directory, prior, 'another card')
+  with pytest.raises(errors.UserError, match='trained with another prior'):
+    again()
+
+
+def test_the_priors_of_recorded_agents_are_known(tmp_path):
+  files.write_json(str(tmp_path / 'provenance.json'), [
+      {'stage': 'agents/seen/a/safer/default/seed0',
+       'inputs': {'prior_spec': 'x'}},
+      {'stage': 'agents/seen/a/sac/default/seed0', 'inputs': {}},
+      {'stage': 'priors/seen/safer', 'inputs': {}},
+  ])
+  assert recorded_lib.made_from(str(tmp_path)) == {
+      'agent/seen/a/safer/default/seed0': 'x'
+  }
