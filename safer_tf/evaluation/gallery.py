@@ -168,7 +168,8 @@ def _variations(table: Table) -> Iterator[Entry]:
 def _ablations(table: Table) -> Iterator[Entry]:
   ablated = _usual(table('ablations'))
   tasks = {row['task'] for row in ablated}
-  # The ablations' latents have SAFER's bound, and so have the references.
+  # The ablations' latents have SAFER's bound, and so have the references;
+  # another lambda's prior has its own.
   rows = ablated + [
       row for row in _usual(table('table1'))
       if row['task'] in tasks and row['method'] in ('safer', 'parrot')

@@ -27,6 +27,7 @@ METHODS = {
     'safer_deterministic': Look('SAFER, deterministic c', '#d55e00'),
     'parrot_unsafe': Look('PARROT, with unsafe data', '#a6761d'),
     'safer_unbounded': Look('SAFER, no latent bound', '#7570b3'),
+    'safer_lambda': Look('SAFER, lambda 0.25', '#56b4a0'),
 }
 TABLE1_METHODS = (
     'sac', 'parrot', 'context_parrot', 'prior_explore', 'safer',
@@ -34,7 +35,7 @@ TABLE1_METHODS = (
 )
 ABLATIONS = (
     'safer_no_context', 'safer_deterministic', 'parrot_unsafe',
-    'safer_unbounded',
+    'safer_unbounded', 'safer_lambda',
 )
 NO_LEARNING = ('safer_prior_zero', 'safer_prior_random')
 

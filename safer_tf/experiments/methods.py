@@ -33,6 +33,7 @@ METHODS = {
     'safer_deterministic': Method('safer_deterministic', 'safer'),
     'parrot_unsafe': Method('parrot_unsafe', 'safer'),
     'safer_unbounded': Method('safer', None),
+    'safer_lambda': Method('safer_lambda', 'safer_lambda'),
 }
 
 

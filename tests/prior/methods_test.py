@@ -22,6 +22,7 @@ _METHODS = {
     'sac': ('safer', {}),
     'prior_explore': ('safer', {}),
     'safer_unbounded': ('safer', {}),
+    'safer_lambda': ('safer_lambda', {'train_prior.unsafe_weight': 0.25}),
     'parrot': ('parrot', {
         'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
         'train_prior.window': 1, 'SkillPrior.uses_context': False,
