@@ -192,8 +192,9 @@ def made_from(directory: str) -> dict[str, str]:
   found = {}
   for record in _read(directory, PROVENANCE):
     kind, _, run = record['stage'].partition('/')
-    if kind == layout.AGENTS_DIR and 'prior_spec' in record['inputs']:
-      found[f'agent/{run}'] = record['inputs']['prior_spec']
+    card = record.get('inputs', {}).get('prior_spec')
+    if kind == layout.AGENTS_DIR and card:
+      found[f'agent/{run}'] = card
   return found
 
 

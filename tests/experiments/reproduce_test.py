@@ -322,6 +322,7 @@ def test_the_priors_of_recorded_agents_are_known(tmp_path):
       {'stage': 'agents/seen/a/safer/default/seed0',
        'inputs': {'prior_spec': 'x'}},
       {'stage': 'agents/seen/a/sac/default/seed0', 'inputs': {}},
+      {'stage': 'agents/seen/a/safer/default/seed1'},  # Of an old release.
       {'stage': 'priors/seen/safer', 'inputs': {}},
   ])
   assert recorded_lib.made_from(str(tmp_path)) == {
