@@ -219,6 +219,10 @@ def method_bars(rows: Sequence[Row]) -> figure_lib.Figure:
 def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
   """Interquartile means over tasks, with stratified bootstrap intervals."""
   kinds = _by_kind(rows)
+  quoted = {
+      (each.method, each.variant) for each in tables.summaries(rows)
+      if each.quoted
+  }
   figure, axes = drawing.grid(2, width=3.9, height=0.9 + 0.32 * len(kinds))
   for panel, (column, scale, name) in zip(axes, (
       ('eval_success_rate', 100, 'success (%)'),
@@ -236,7 +240,8 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
         )
       panel.plot(
           [statistics.interquartile_mean(scores)], [y], 'o', ms=5, color=colour,
-          mfc=colour if variant == tables.USUAL else 'white', clip_on=False,
+          mfc=colour if (method, variant) in quoted else 'white',
+          clip_on=False,
       )
     panel.set_yticks(
         range(len(kinds)), [tables.label(*kind) for kind in kinds]

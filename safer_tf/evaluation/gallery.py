@@ -67,7 +67,7 @@ def _agents(table: Table) -> Iterator[Entry]:
       yield from _curve_entries(lines, suffix, note)
     compared = _of_all_tasks(learned)
     if len({row['task'] for row in compared}) > 1:
-      boxes = _of_all_tasks([
+      boxes = _of_common_boxes([
           *learned, *(
               row for row in table('tradeoff') if row['protocol'] == protocol
           )
@@ -75,15 +75,15 @@ def _agents(table: Table) -> Iterator[Entry]:
       yield Entry(
           f'frontier{suffix}', f'Success against violations{note}',
           'A point is one bound on the latents, the number beside it: means '
-          f'over the tasks and over the seeds that it has ({_seeds(boxes)}). '
-          'Better is up and to the left: a method whose line lies higher '
-          'succeeds more often for the same contact.',
+          'over the tasks and the seeds that all points have, '
+          f'n = {_n(boxes)}. Better is up and to the left: a method whose line '
+          'lies higher succeeds more often for the same contact.',
           functools.partial(figures.frontier, boxes),
       )
       yield Entry(
           f'aggregate{suffix}', f'Over all tasks{note}',
-          'Dots are interquartile means over tasks and seeds (hollow: a '
-          "method's other variant), bars their 95% "
+          'Dots are interquartile means over tasks and seeds (hollow: the '
+          "variant of a method that is not quoted), bars their 95% "
           'stratified bootstrap intervals (none where a task has one seed): '
           'success should lie to the right, violations to the left.',
           functools.partial(figures.aggregate, compared),
@@ -102,6 +102,13 @@ def _of_all_tasks(rows: list[tables.Row]) -> list[tables.Row]:
       row for row in rows
       if len(tasks[row['method'], row['variant']]) == most
   ]
+
+
+def _of_common_boxes(rows: list[tables.Row]) -> list[tables.Row]:
+  """Rows of every method and box that was run on every task, common seeds."""
+  rows = [{**row, 'box': tables.label(row['method'], row['variant'])}
+          for row in _of_all_tasks(rows)]
+  return tables.on_common_runs(rows, 'box')
 
 
 def _curve_entries(
@@ -158,8 +165,8 @@ def _variations(table: Table) -> Iterator[Entry]:
         'tradeoff', 'Success against safety over the latent bound (Figure 6)',
         'Each point is one latent bound, named by the unsafe share it '
         'tolerates offline, or by itself where it was chosen without one: a '
-        'wide bound lets the agent succeed and touch, a tight one keeps it '
-        f'from both. Seeds that all points have: n = {_n(sweep)}.',
+        'wider bound lets the agent succeed more often and touch much more. '
+        f'Seeds that all points have: n = {_n(sweep)}.',
         lambda: figures.tradeoff(sweep),
     )
   yield from _ablations(table)
@@ -218,14 +225,6 @@ def _n(rows: list[tables.Row]) -> str:
   for row in rows:
     seeds.setdefault(row['task'], set()).add(row['seed'])
   return tables.span(map(len, seeds.values()))
-
-
-def _seeds(rows: list[tables.Row]) -> str:
-  """How many seeds a method's variant has."""
-  found: dict[tuple[str, str], set[int]] = {}
-  for row in rows:
-    found.setdefault((row['method'], row['variant']), set()).add(row['seed'])
-  return tables.span(map(len, found.values()))
 
 
 def _curve_pair(
@@ -287,8 +286,9 @@ def _priors(table: Table) -> Iterator[Entry]:
           f'calibration{suffix}',
           f'Calibration of the latent bound (Figure 4){note}',
           'Random latents inside each bound, acted out in the simulator: '
-          'points in the grey area below the dashed line keep what the bound '
-          'promised.',
+          'points in the grey area below the dashed line were unsafe no more '
+          'often than the bound tolerates offline, which is what it promises '
+          'something about.',
           functools.partial(figures.calibration, rollouts),
       )
 

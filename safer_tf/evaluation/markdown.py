@@ -50,6 +50,14 @@ def results(rows: Sequence[tables.Row]) -> str:
         'evaluation episodes in which the final policy touched the container, '
         'in %.', '', *_by_task(ours, _BESIDE), '', *_over_all(kept),
     ]
+  encoders = tables.encoder_comparison(rows)
+  if encoders:
+    lines += [
+        '', '## Image encoders of the policies\' own', '',
+        'Own encoders learn from batches of 64 transitions, *prior batch 64* '
+        'from the prior\'s embedding at the same, the usual rows at 128.', '',
+        *_by_task(tables.summaries(encoders), _MAIN),
+    ]
   return '\n'.join(lines) + '\n'
 
 
@@ -68,8 +76,13 @@ def _by_task(found: Sequence[tables.Outcome], pair: _Pair) -> Iterator[str]:
           ]), text)
           for name, scale, _, text in pair
       )
+    several = any(
+        each.method == other.method and each.label != other.label
+        for each in ours.values() for other in found
+    )
+    quoted = several and all(each.quoted for each in ours.values())
     yield _row(
-        label, *cells, mean,
+        f'{label}*' if quoted else label, *cells, mean,
         tables.span(each.success.n for each in ours.values()),
     )
 

@@ -69,23 +69,17 @@ def _part(
 
 def _own_encoders(rows: list[tables.Row]) -> Iterator[str]:
   """The policies' own image encoders beside the prior's embedding."""
-  own = [row for row in rows if row['encoder'] == 'own']
-  if not own:
+  compared = tables.encoder_comparison(rows)
+  if not compared:
     return
-  cells = {(row['task'], row['method']) for row in own}
-  prior = [
-      row for row in rows if (row['task'], row['method']) in cells
-      and row['encoder'] == 'prior' and row['protocol'] == 'seen'
-      and row['variant'] in (tables.USUAL, tables.SMALL_BATCH)
-  ]
   yield '<h3>Image encoders of the policies’ own</h3>'
   yield page.paragraph(
       'Own encoders learn from batches of 64 transitions; '
-      f'<i>{tables.SMALL_BATCH}</i> has the prior’s embedding at the same '
-      'batch, the usual rows at 128.', 'note',
+      '<i>prior batch 64</i> has the prior’s embedding at the same batch, the '
+      'usual rows at 128.', 'note',
   )
   # `outcomes` leaves these out, lest they compete as variants.
-  yield from _compared(tables.summaries([*prior, *own]), [*prior, *own])
+  yield from _compared(tables.summaries(compared), compared)
 
 
 def _compared(

@@ -117,7 +117,9 @@ class Outcome(NamedTuple):
 def label(method: str, variant: str) -> str:
   """A method's name, with its variant where that is not the usual one."""
   name = style.label(method)
-  return name if variant == USUAL else f'{name} ({variant})'
+  return name if variant == USUAL else (
+      f'{name} ({variant.replace("_", " ")})'
+  )
 
 
 def with_prior_encoder(rows: Sequence[Row]) -> list[Row]:
@@ -126,6 +128,25 @@ def with_prior_encoder(rows: Sequence[Row]) -> list[Row]:
       row for row in rows
       if row['encoder'] != 'own' and row['variant'] != SMALL_BATCH
   ]
+
+
+def encoder_comparison(rows: Sequence[Row]) -> list[Row]:
+  """Agents with image encoders of their own, and those to hold beside them.
+
+  Args:
+    rows: rows of `table1`.
+
+  Returns:
+    Rows of own encoders, and of the prior's embedding, at both batches, on the
+    same tasks with the same methods; none where there is no own encoder.
+  """
+  own = [row for row in rows if row['encoder'] == 'own']
+  cells = {(row['task'], row['method']) for row in own}
+  return [
+      row for row in rows if (row['task'], row['method']) in cells
+      and row['encoder'] == 'prior' and row['protocol'] == 'seen'
+      and row['variant'] in (USUAL, SMALL_BATCH)
+  ] + own
 
 
 def scores(

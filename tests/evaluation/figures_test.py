@@ -13,6 +13,8 @@ _TASK = envs.EVALUATION[0]
 def _run(**values):
   return {
       'task': _TASK, 'method': 'safer', 'variant': 'default', 'seed': 0,
+      'protocol': 'seen', 'encoder': 'prior', 'train_success_rate': 0.5,
+      'eval_episodes': 100, 'eval_unsafe_episodes': 0,
       **values,
   }
 
@@ -29,6 +31,16 @@ def test_an_interval_is_drawn_no_longer_than_it_is():
   assert len(bars) == 2
   assert all(bar.get_solid_capstyle() == 'butt' for bar in bars)
   assert list(bars[1].get_xdata()) == [10, 20]
+
+
+def test_the_quoted_variant_is_the_filled_one():
+  figure = figures.aggregate([
+      _run(variant=variant, eval_success_rate=success, violations=1)
+      for variant, success in (('default', 0.5), ('own_range', 0.9))
+  ])
+  usual, own = figure.axes[0].lines
+  assert usual.get_markerfacecolor() == 'white'
+  assert own.get_markerfacecolor() != 'white'
 
 
 def test_few_violations_are_counted_by_whole_ticks():

@@ -76,7 +76,7 @@ def test_the_better_variant_of_a_method_is_quoted():
   assert safer.variant == 'tight' and safer.violations.mean == 20
   # All others are told too.
   assert [(q.label, q.quoted) for q in tables.outcomes(rows)] == [
-      ('PARROT', False), ('PARROT (own_range)', True),
+      ('PARROT', False), ('PARROT (own range)', True),
       ('SAFER', False), ('SAFER (tight)', True),
   ]
   without = [row for row in rows if row['variant'] != 'own_range']
