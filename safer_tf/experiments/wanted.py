@@ -13,6 +13,7 @@ from safer_tf.common import config as config_lib
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.data import dataset
 from safer_tf.evaluation import recorded
 from safer_tf.experiments import cells
 
@@ -40,6 +41,8 @@ def check(
       _check_agent(cell, config)
     elif cell.kind == 'calibrate':
       _check_calibration(cell, config)
+    elif cell.name == 'data':
+      _check_data(cell)
   priors = [cell for cell in finished if cell.kind == 'prior']
   try:
     for cell in priors:
@@ -151,6 +154,24 @@ def _check_calibration(cell: cells.Cell, config: recorded.Config) -> None:
         f'{cell.finished_file} holds bounds calibrated by {steps} steps; asked '
         f'for are {config.calibration_steps}. {_REMEDY} file.'
     )
+
+
+def _check_data(cell: cells.Cell) -> None:
+  """Compares what a dataset was collected with to the gin values."""
+  directory = os.path.dirname(cell.finished_file)
+  _, origin = dataset.read_spec(directory)
+  for name in ('num_steps', 'steps_per_shard', 'noise_levels', 'tasks'):
+    found = origin.get(name)
+    if found is None:
+      continue  # Episodes of the user's own.
+    asked = value(f'collect_data.{name}', found)
+    if isinstance(asked, tuple):
+      asked = list(asked)
+    if found != asked:
+      raise errors.UserError(
+          f'{directory} holds data of {name} = {found}; asked for is {asked}. '
+          f'{_REMEDY} directory.'
+      )
 
 
 def _check_prior(cell: cells.Cell) -> None:

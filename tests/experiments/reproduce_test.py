@@ -15,6 +15,8 @@ from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.data import dataset
+from safer_tf.data import schema
 from safer_tf.evaluation import recorded as recorded_lib
 from safer_tf.evaluation import report
 from safer_tf.evaluation import tables
@@ -328,3 +330,25 @@ def test_the_priors_of_recorded_agents_are_known(tmp_path):
   assert recorded_lib.made_from(str(tmp_path)) == {
       'agent/seen/a/safer/default/seed0': 'x'
   }
+
+
+@pytest.mark.parametrize('origin, right', [
+    ({'num_steps': 1000, 'noise_levels': [0.0, 0.5]}, True),
+    ({'num_steps': 900, 'noise_levels': [0.0, 0.5]}, False),
+    ({'num_steps': 1000, 'noise_levels': [0.5]}, False),
+    ({}, True),  # Written by other means.
+])
+def test_data_of_another_configuration_are_not_taken_for_finished(
+    finished, tmp_path, origin, right
+):
+  dataset.write_spec(
+      str(tmp_path), schema.EpisodeSpec((3,), 'float32', 2), origin
+  )
+  config.parse([], [
+      'collect_data.num_steps = 1000', 'collect_data.noise_levels = (0.0, 0.5)'
+  ])
+  if right:
+    assert finished('data', layout.STAGE, {}).endswith('report')
+  else:
+    with pytest.raises(errors.UserError, match='holds data of'):
+      finished('data', layout.STAGE, {})
