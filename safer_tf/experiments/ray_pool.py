@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, Sequence
+from typing import Any, Iterable, Sequence
 
 from safer_tf.common import errors
 from safer_tf.experiments import cells
@@ -18,7 +18,8 @@ _MAX_RETRIES = 5
 class RayPool:
   """One CPU of the cluster a cell, or a node where a cell wants a machine.
 
-  The run directory must be seen by all.
+  The run directory must be seen by all, on a file system whose locks all
+  respect: they keep a cell from being carried out twice.
   """
 
   def __init__(
@@ -56,22 +57,43 @@ class RayPool:
     self._log_dir = os.path.abspath(log_dir)
     self.workers = workers or max(1, int(ray.cluster_resources()['CPU']))
     self._run = ray.remote(max_retries=_MAX_RETRIES)(_run)
+    self._cores: dict[Any, int] = {}  # That a handle's cell asked for.
 
   def start(self, cell: cells.Cell) -> Any:
     """See `executor.Pool`."""
     cores = self._largest_node() if cell.whole_machine else 1
-    return self._run.options(num_cpus=cores).remote(
+    handle = self._run.options(num_cpus=cores).remote(
         cell, self._log_dir, cores
     )
+    self._cores[handle] = cores
+    return handle
 
   def done(self, handles: Sequence[Any], timeout: float) -> dict[Any, str]:
     """See `executor.Pool`."""
     ended, _ = self._ray.wait(list(handles), num_returns=1, timeout=timeout)
-    return {handle: self._error(handle) for handle in ended}
+    found = {handle: self._error(handle) for handle in ended}
+    spread = {
+        handle for handle in handles
+        if handle not in found and self._cores[handle] > 1
+    }
+    if spread:
+      found.update(self._stranded(spread))
+    return found
 
   def stop(self) -> None:
     """See `executor.Pool`."""
     self._ray.shutdown()
+
+  def _stranded(self, handles: Iterable[Any]) -> dict[Any, str]:
+    """Cells whose only fitting node has died: Ray would wait for good."""
+    largest = self._largest_node()
+    found = {}
+    for handle in handles:
+      cores = self._cores[handle]
+      if cores > largest:
+        self._ray.cancel(handle, force=True)
+        found[handle] = f'no living node has {cores} CPUs any more'
+    return found
 
   def _largest_node(self) -> int:
     return max(

@@ -102,10 +102,41 @@ def test_a_cell_that_spreads_has_a_whole_node(tmp_path):
   assert (tmp_path / 'part').read_text() == '1'
 
 
-def _kill_once_busy(cluster, node, logs):
-  """Kills a node when both run a cell."""
+def test_a_cell_that_no_living_node_can_hold_has_failed(tmp_path, capfd):
+  ray = pytest.importorskip('ray')
+  from ray import cloudpickle
+  from ray import cluster_utils
+
+  cloudpickle.register_pickle_by_value(sys.modules[__name__])
+  log_dir = str(tmp_path / 'logs')
+  cell = _ScriptCell(
+      'whole', 'none', (), str(tmp_path / 'whole'), (), 1.0, True,
+      script='import time; time.sleep(300)',
+  )
+  cluster = cluster_utils.Cluster(
+      initialize_head=True, head_node_args={'num_cpus': 1}
+  )
+  node = cluster.add_node(num_cpus=3)
+  killer = threading.Thread(target=_kill_once_busy, args=(
+      cluster, node, [process.log_path(cell, log_dir)], 1
+  ))
+  try:
+    pool = ray_pool.RayPool(log_dir, cluster.address)
+    killer.start()
+    outcome = executor.execute([cell], pool, log_dir)
+  finally:
+    if killer.ident is not None:
+      killer.join()
+    ray.shutdown()
+    cluster.shutdown()
+  assert outcome == {'whole': executor.FAILED}
+  assert 'no living node has 3 CPUs' in capfd.readouterr().err
+
+
+def _kill_once_busy(cluster, node, logs, cells_running=2):
+  """Kills a node when so many cells run."""
   end = time.time() + 60
-  while sum(map(_starts, logs)) < 2 and time.time() < end:
+  while sum(map(_starts, logs)) < cells_running and time.time() < end:
     time.sleep(0.1)
   time.sleep(0.5)
   cluster.remove_node(node, allow_graceful=False)
