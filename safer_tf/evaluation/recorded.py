@@ -164,6 +164,12 @@ def finished_cells(directory: str, config: Config) -> set[str]:
         found |= {
             f'{kind}/{run}/seed{row["seed"]}' for kind in ('agent', 'evaluate')
         }
+  # A bound of 0 admits nothing that could be rolled out.
+  nothing = {
+      (row['protocol'], row['prior'], row['max_unsafe_fraction'])
+      for row in tables.read(directory, 'assurance')
+      if row['mode'] == config.assurance_mode and row['latent_bound'] == 0
+  }
   groups = _by_owner('calibration', tables.read(directory, 'calibration'))
   for (protocol, prior, task), rows in groups.items():
     covered = {
@@ -171,7 +177,11 @@ def finished_cells(directory: str, config: Config) -> set[str]:
         if row['mode'] == config.assurance_mode
         and row['steps'] >= config.calibration_steps
     }
-    if covered.issuperset(config.targets):
+    needed = {
+        target for target in config.targets
+        if (protocol, prior, target) not in nothing
+    }
+    if needed and covered >= needed:
       found.add(f'calibrate/{protocol}/{prior}/{task}')
   return found | {
       f'prior/{row["protocol"]}/{row["prior"]}'

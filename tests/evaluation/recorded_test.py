@@ -167,6 +167,22 @@ def test_calibration_counts_if_every_target_is_there(tmp_path, change, counts):
   )
 
 
+def test_a_target_whose_bound_admits_nothing_needs_no_calibration(tmp_path):
+  row = {
+      'protocol': 'seen', 'prior': 'safer', 'mode': 'exact', 'seed': 0,
+      'max_unsafe_fraction': 0.15, 'steps': 5003, 'task': _TASK,
+  }
+  tables.write(str(tmp_path), 'calibration', [row])
+  for bound, found in (
+      (0.0, {f'calibrate/seen/safer/{_TASK}'}), (0.3, set())
+  ):
+    tables.write(str(tmp_path), 'assurance', [
+        {**row, 'max_unsafe_fraction': 0.0, 'latent_bound': bound},
+        {**row, 'latent_bound': 1.5},
+    ])
+    assert recorded.finished_cells(str(tmp_path), _CONFIG) == found
+
+
 def test_a_prior_of_the_sweep_counts_if_trained_as_long(tmp_path):
   row = {'protocol': 'seen', 'prior': 'sweep_a', 'num_steps': 40, 'seed': 0}
   tables.write(str(tmp_path), 'prior_sweep', [
