@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Protocol, Sequence
+from typing import Any, Callable, Mapping, Protocol, Sequence
 
 import tqdm
 
@@ -111,7 +111,8 @@ class LocalPool:
 
 
 def execute(
-    todo: Sequence[cells.Cell], pool: Pool, log_dir: str
+    todo: Sequence[cells.Cell], pool: Pool, log_dir: str,
+    on_end: Callable[[Mapping[str, str]], None] = lambda outcome: None,
 ) -> dict[str, str]:
   """Runs all cells that are not finished; goes on where one fails.
 
@@ -120,6 +121,7 @@ def execute(
       first.
     pool: where they run. Stopped at the end, or when interrupted.
     log_dir: directory of the cells' logs.
+    on_end: is given the outcome so far whenever a cell has ended.
 
   Returns:
     By name: `FINISHED`, `FAILED`, or `BLOCKED` where a need was not met.
@@ -150,6 +152,7 @@ def execute(
           error = f'it left no {cell.finished_file}'
         outcome[cell.name] = FAILED if error else FINISHED
         display.ended(cell, error)
+        on_end(outcome)
   finally:
     display.close()
     pool.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Sequence
+from typing import Mapping, Sequence
 
 import gin
 
@@ -81,13 +81,18 @@ def reproduce(
   wanted.check(todo, _config(), gin_files, bindings)
   todo = cells.without_unneeded(todo)
   log_dir = os.path.join(root_dir, layout.LOGS_DIR)
+
+  def note(outcome: Mapping[str, str]) -> None:
+    files.write_text(
+        os.path.join(root_dir, layout.CELLS), 'cell,outcome\n' + ''.join(
+            f'{cell.name},{outcome.get(cell.name, "")}\n' for cell in todo
+        ),
+    )
+
   outcome = executor_lib.execute(
-      todo, _pool(executor, address, log_dir, workers), log_dir
+      todo, _pool(executor, address, log_dir, workers), log_dir, note
   )
-  files.write_text(
-      os.path.join(root_dir, layout.CELLS), 'cell,outcome\n'
-      + ''.join(f'{cell.name},{outcome[cell.name]}\n' for cell in todo),
-  )
+  note(outcome)
   try:
     path = report.make_report(root_dir)
   except errors.UserError:

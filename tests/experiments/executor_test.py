@@ -79,6 +79,17 @@ def test_failure_blocks_only_what_needs_it_and_shows_its_log(tmp_path, capfd):
   assert 'the reason' in capfd.readouterr().err
 
 
+def test_the_outcome_is_told_as_cells_end(tmp_path):
+  log_dir, told = str(tmp_path / 'logs'), []
+  executor.execute(
+      [_cell(tmp_path, 'one'), _cell(tmp_path, 'two', needs=['one'])],
+      executor.LocalPool(log_dir, 1), log_dir,
+      lambda outcome: told.append(dict(outcome)),
+  )
+  one = {'one': executor.FINISHED}
+  assert told == [one, {**one, 'two': executor.FINISHED}]
+
+
 def test_a_cell_that_leaves_no_result_has_failed(tmp_path):
   cell = dataclasses.replace(
       _cell(tmp_path, 'liar'), finished_file=str(tmp_path / 'missing')
