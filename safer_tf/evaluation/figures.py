@@ -258,10 +258,10 @@ def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
   """Mean success against mean violations, a line a method over its bounds.
 
   Args:
-    rows: of runs on the same tasks; runs of one bound are one point.
+    rows: of runs on the same tasks; those of one variant are one point.
 
   Returns:
-    The figure; violations on a logarithmic axis.
+    The figure; violations on an axis that is logarithmic from 1 on.
   """
   figure, (panel,) = drawing.grid(1, width=6.4, height=4.0)
   points: dict[str, list[tuple[float, float, float]]] = {}
@@ -284,8 +284,12 @@ def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
           textcoords='offset points', ha='left', va='top', fontsize=7,
           color=drawing.INK,
       )
-  panel.set_xscale('log')
-  panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+  least = min(min(x for _, x, _ in found) for found in points.values())
+  if least < 1:
+    panel.set_xscale('symlog', linthresh=1)
+  else:
+    panel.set_xscale('log')
+    panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
   panel.xaxis.set_major_formatter('{x:,.0f}')
   panel.xaxis.set_minor_formatter('')
   panel.set_xlabel('violations in training')

@@ -72,14 +72,16 @@ def _agents(table: Table) -> Iterator[Entry]:
               row for row in table('tradeoff') if row['protocol'] == protocol
           )
       ])
-      yield Entry(
-          f'frontier{suffix}', f'Success against violations{note}',
-          'A point is one bound on the latents, the number beside it: means '
-          'over the tasks and the seeds that all points have, '
-          f'n = {_n(boxes)}. Better is up and to the left: a method whose line '
-          'lies higher succeeds more often for the same contact.',
-          functools.partial(figures.frontier, boxes),
-      )
+      if boxes:
+        yield Entry(
+            f'frontier{suffix}', f'Success against violations{note}',
+            'A point is one bound on the latents, the number beside it: means '
+            f'over {len({row["task"] for row in boxes})} tasks and the seeds '
+            f'that all points have, n = {_n(boxes)}. Better is up and to the '
+            'left: a method whose line lies higher succeeds more often for the '
+            'same contact.',
+            functools.partial(figures.frontier, boxes),
+        )
       yield Entry(
           f'aggregate{suffix}', f'Over all tasks{note}',
           'Dots are interquartile means over tasks and seeds (hollow: the '
@@ -105,10 +107,15 @@ def _of_all_tasks(rows: list[tables.Row]) -> list[tables.Row]:
 
 
 def _of_common_boxes(rows: list[tables.Row]) -> list[tables.Row]:
-  """Rows of every method and box that was run on every task, common seeds."""
-  rows = [{**row, 'box': tables.label(row['method'], row['variant'])}
-          for row in _of_all_tasks(rows)]
-  return tables.on_common_runs(rows, 'box')
+  """Rows of every method and box run on every task, with common seeds."""
+  rows = [
+      {**row, 'box': tables.label(row['method'], row['variant'])}
+      for row in _of_all_tasks(rows)
+  ]
+  common = tables.on_common_runs(rows, 'box')
+  # A task that some box has with other seeds would be left out of all.
+  tasks = {row['task'] for row in rows}
+  return common if {row['task'] for row in common} == tasks else []
 
 
 def _curve_entries(

@@ -34,8 +34,9 @@ def results(rows: Sequence[tables.Row]) -> str:
   lines = [
       '# Results', '',
       'Success of the final greedy policy in % / violations in training; means '
-      'over seeds ± sample standard deviations. Made from the table beside it '
-      'by `make_report`.',
+      'over seeds ± sample standard deviations. Where a method was run in '
+      'several variants, * marks the better one by success. Made from the '
+      'table beside it by `make_report`.',
   ]
   found = tables.outcomes(rows)
   for protocol in dict.fromkeys(outcome.protocol for outcome in found):
@@ -56,12 +57,14 @@ def results(rows: Sequence[tables.Row]) -> str:
         '', '## Image encoders of the policies\' own', '',
         'Own encoders learn from batches of 64 transitions, *prior batch 64* '
         'from the prior\'s embedding at the same, the usual rows at 128.', '',
-        *_by_task(tables.summaries(encoders), _MAIN),
+        *_by_task(tables.summaries(encoders), _MAIN, marks=False),
     ]
   return '\n'.join(lines) + '\n'
 
 
-def _by_task(found: Sequence[tables.Outcome], pair: _Pair) -> Iterator[str]:
+def _by_task(
+    found: Sequence[tables.Outcome], pair: _Pair, marks: bool = True
+) -> Iterator[str]:
   tasks = sorted({each.task for each in found}, key=style.task_order)
   yield _row('', *map(style.task_label, tasks), 'mean', 'seeds')
   yield _row(*['---'] * (len(tasks) + 3))
@@ -76,11 +79,11 @@ def _by_task(found: Sequence[tables.Outcome], pair: _Pair) -> Iterator[str]:
           ]), text)
           for name, scale, _, text in pair
       )
-    several = any(
-        each.method == other.method and each.label != other.label
-        for each in ours.values() for other in found
+    method = next(iter(ours.values())).method
+    variants = {each.variant for each in found if each.method == method}
+    quoted = marks and len(variants) > 1 and all(
+        each.quoted for each in ours.values()
     )
-    quoted = several and all(each.quoted for each in ours.values())
     yield _row(
         f'{label}*' if quoted else label, *cells, mean,
         tables.span(each.success.n for each in ours.values()),

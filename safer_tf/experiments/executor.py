@@ -90,9 +90,7 @@ class LocalPool:
     share = max(1, self._cores // self.workers)
     threads = self._cores if cell.whole_machine else share
     try:
-      code = process.run_cell(
-          cell, self._log_dir, threads, self._note, self._forget
-      )
+      code = process.run_cell(cell, self._log_dir, threads, self._note)
     except (OSError, errors.UserError) as error:
       return f'it could not be started: {error}'
     return '' if code == 0 else f'exit code {code}'
@@ -103,11 +101,6 @@ class LocalPool:
       stopping = self._stopping
     if stopping:
       process.terminate(started)
-
-  def _forget(self, ended: subprocess.Popen) -> None:
-    # Its number may soon be another process's.
-    with self._lock:
-      self._processes.discard(ended)
 
 
 def execute(

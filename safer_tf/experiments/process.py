@@ -38,7 +38,6 @@ def log_path(cell: cells.Cell, log_dir: str) -> str:
 def run_cell(
     cell: cells.Cell, log_dir: str, threads: int,
     on_start: Callable[[subprocess.Popen], None] = lambda process: None,
-    on_end: Callable[[subprocess.Popen], None] = lambda process: None,
 ) -> int:
   """Runs a cell to its end, unless it is finished.
 
@@ -51,7 +50,6 @@ def run_cell(
     log_dir: directory of the logs.
     threads: size of the cell's thread pools.
     on_start: is given the running process.
-    on_end: is given the ended process.
 
   Returns:
     The exit code; 0 also if the cell was finished already.
@@ -67,9 +65,7 @@ def run_cell(
         start_new_session=True, preexec_fn=_die_with_parent,
     )
     on_start(process)
-    code = process.wait()
-    on_end(process)
-    return code
+    return process.wait()
 
 
 def terminate(process: subprocess.Popen, patience_seconds: float = 10) -> None:
@@ -77,6 +73,8 @@ def terminate(process: subprocess.Popen, patience_seconds: float = 10) -> None:
   for number, patience in (
       (signal.SIGTERM, patience_seconds), (signal.SIGKILL, patience_seconds)
   ):
+    if process.poll() is not None:
+      return  # Its number may be another process's by now.
     with contextlib.suppress(ProcessLookupError, PermissionError):
       os.killpg(process.pid, number)
     try:

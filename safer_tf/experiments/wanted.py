@@ -68,7 +68,7 @@ def check_recorded(
       is not there and would be trained anew for the rest.
   """
   missing = {
-      need for cell in todo if not cell.finished and not cell.recorded
+      need for cell in cells.without_unneeded(todo) if not cell.finished
       for need in cell.needs
   }
   finished = {cell.name: cell.finished for cell in todo}
@@ -134,7 +134,9 @@ def _check_prior_of(
   before = files.read_json(path, 'the settings of an agent')
   root_dir, = cell.given('root_dir')
   prior = layout.export_dir(root_dir, found['protocol'], found['prior'])
-  if before.get('prior_spec') not in (None, _card_hash(prior)):
+  known, now = before.get('prior_spec'), _card_hash(prior)
+  # A prior that is gone is trained again, and compared then, if it is needed.
+  if None not in (known, now) and known != now:
     raise errors.UserError(
         f'{directory} holds an agent that was trained with another prior than '
         f'{prior} holds. {_REMEDY} directory.'
@@ -160,11 +162,16 @@ def _check_data(cell: cells.Cell) -> None:
   """Compares what a dataset was collected with to the gin values."""
   directory = os.path.dirname(cell.finished_file)
   _, origin = dataset.read_spec(directory)
-  for name in ('num_steps', 'steps_per_shard', 'noise_levels', 'tasks'):
+  seed, = cell.given('seed')
+  for name in (
+      'seed', 'num_steps', 'steps_per_shard', 'noise_levels', 'tasks'
+  ):
     found = origin.get(name)
     if found is None:
       continue  # Episodes of the user's own.
-    asked = value(f'collect_data.{name}', found)
+    asked = int(seed) if name == 'seed' else value(
+        f'collect_data.{name}', found
+    )
     if isinstance(asked, tuple):
       asked = list(asked)
     if found != asked:

@@ -68,6 +68,20 @@ def test_every_bound_of_the_sweep_has_a_name_of_its_own():
     ]
 
 
+def test_the_frontier_shows_no_violations_too():
+  figure = figures.frontier([
+      _run(latent_bound=0.3, eval_success_rate=1.0, violations=0),
+      _run(
+          latent_bound=1.0, eval_success_rate=1.0, violations=50,
+          variant='own_range',
+      ),
+  ])
+  panel, = figure.axes
+  figure.canvas.draw()
+  left, _ = panel.transData.transform((0, 100))
+  assert panel.get_window_extent().x0 <= left
+
+
 def test_the_frontier_joins_a_methods_bounds_from_small_to_none():
   nan = float('nan')
   figure = figures.frontier([

@@ -112,7 +112,7 @@ def test_an_ended_cells_number_is_not_signalled(tmp_path, monkeypatch):
   pool = executor.LocalPool(str(tmp_path / 'logs'), 1)
   assert pool.start(_cell(tmp_path, 'quick')).result() == ''
   signalled = []
-  monkeypatch.setattr(process, 'terminate', signalled.append)
+  monkeypatch.setattr(os, 'killpg', lambda *args: signalled.append(args))
   pool.stop()
   assert not signalled
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -285,8 +286,14 @@ def test_recorded_agents_need_their_own_prior_beside_new_ones(tmp_path):
   # None is there, and training one anew would mix two priors in a table.
   with pytest.raises(errors.UserError, match='would hold'):
     wanted.check_recorded([prior, old, new], str(tmp_path), {old.name: 'a'})
-  # Nothing is to run: none is needed.
-  wanted.check_recorded([prior, old], str(tmp_path), {old.name: 'a'})
+  # Nothing is to run: none is needed, though its bound is not there either.
+  assurance = cells.Cell(
+      'assurance/seen/safer', 'none', (), str(tmp_path / 'x'), (prior.name,)
+  )
+  bounded = dataclasses.replace(old, needs=(prior.name, assurance.name))
+  wanted.check_recorded(
+      [prior, assurance, bounded], str(tmp_path), {old.name: 'a'}
+  )
   found = _give_prior(directory, prior, 'card')
   wanted.check_recorded([prior, old, new], str(tmp_path), {old.name: found})
   with pytest.raises(errors.UserError, match='another prior'):
@@ -333,7 +340,8 @@ def test_the_priors_of_recorded_agents_are_known(tmp_path):
 
 
 @pytest.mark.parametrize('origin, right', [
-    ({'num_steps': 1000, 'noise_levels': [0.0, 0.5]}, True),
+    ({'num_steps': 1000, 'noise_levels': [0.0, 0.5], 'seed': 3}, True),
+    ({'num_steps': 1000, 'noise_levels': [0.0, 0.5], 'seed': 0}, False),
     ({'num_steps': 900, 'noise_levels': [0.0, 0.5]}, False),
     ({'num_steps': 1000, 'noise_levels': [0.5]}, False),
     ({}, True),  # Written by other means.
@@ -348,7 +356,7 @@ def test_data_of_another_configuration_are_not_taken_for_finished(
       'collect_data.num_steps = 1000', 'collect_data.noise_levels = (0.0, 0.5)'
   ])
   if right:
-    assert finished('data', layout.STAGE, {}).endswith('report')
+    assert finished('data', layout.STAGE, {}, ('--seed=3',)).endswith('report')
   else:
     with pytest.raises(errors.UserError, match='holds data of'):
-      finished('data', layout.STAGE, {})
+      finished('data', layout.STAGE, {}, ('--seed=3',))

@@ -1,0 +1,49 @@
+"""Which figures are drawn of which rows."""
+
+from __future__ import annotations
+
+import pytest
+
+import envs
+from safer_tf.evaluation import gallery
+from tests.evaluation import tables_test
+
+_FIRST, _SECOND = envs.EVALUATION[:2]
+
+
+def _frontier(boxes):
+  """Caption of the figure of some boxes, by (variant, task, seed)."""
+  rows = [
+      {
+          **tables_test._run('safer', 0.5, 10, variant, task=task, seed=seed),
+          'latent_bound': 0.3, 'max_unsafe_fraction': 0.0,
+      } for variant, task, seed in boxes
+  ]
+  tables = {
+      'table1': [row for row in rows if row['variant'] == 'default'],
+      'tradeoff': [row for row in rows if row['variant'] != 'default'],
+  }
+  found = [
+      entry.caption for entry in gallery.entries(lambda n: tables.get(n, []))
+      if entry.name == 'frontier'
+  ]
+  return found[0] if found else None
+
+
+_USUAL = [('default', task, seed) for task in (_FIRST, _SECOND)
+          for seed in (0, 1)]
+
+
+@pytest.mark.parametrize('wider, says', [
+    ([(_FIRST, 0), (_SECOND, 0)], 'over 2 tasks and the seeds that all points '
+     'have, n = 1.'),
+    # Not run on both tasks: no point of the figure.
+    ([(_FIRST, 0)], 'over 2 tasks and the seeds that all points have, n = 2.'),
+    # No seed is common on one task, or on any.
+    ([(_FIRST, 0), (_SECOND, 5)], None),
+    ([(_FIRST, 5), (_SECOND, 5)], None),
+])
+def test_boxes_are_compared_on_all_tasks_or_not_at_all(wider, says):
+  found = _frontier(_USUAL + [('tradeoff_0.02', *run) for run in wider])
+  assert (says is None) == (found is None)
+  assert says is None or says in found
