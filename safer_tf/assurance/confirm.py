@@ -106,7 +106,7 @@ def _check_new(
 def _check_apart(
     own_dir: str, store: store_lib.EpisodeStore, data_dir: str
 ) -> None:
-  """No episode may be one of those the prior was made from.
+  """No episode may be one of those the prior was made from, if they are there.
 
   Collected with the same seed, a smaller dataset is a part of a larger one.
   """
