@@ -173,7 +173,7 @@ def _details(found: list[tables.Outcome], rows: list[tables.Row]) -> str:
       if q.method == 'safer':
         ours.append(len(body))
       body.append((
-          style.label(q.method), q.variant, _bound(cells),
+          style.label(q.method), q.variant.replace('_', ' '), _bound(cells),
           tables.percent(q.success), tables.percent(q.train_success),
           tables.count(q.violations), _unsafe_episodes(cells),
           f'{len(cells)} ({", ".join(str(cell["seed"]) for cell in cells)})',

@@ -114,7 +114,8 @@ def finished(monkeypatch, tmp_path):
     monkeypatch.setattr(builder.Builder, 'build', lambda *_: [cell])
     return reproduce.reproduce(str(tmp_path))
 
-  return go
+  yield go
+  gin.clear_config()  # A parsed config stays locked for whatever comes next.
 
 
 def test_agents_of_another_configuration_are_not_taken_for_finished(
