@@ -240,7 +240,7 @@ class _Run:
       bar.set_postfix({
           'tuples/s': f'{rate * float(metrics["tuples"]):.0f}',
           'loss': f'{float(metrics["loss"]):.3f}',
-      })
+      }, refresh=False)
     if step % settings['validation_interval'] == 0 or last:
       found = self._measure(pipeline.sweep(
           self._store, 'validation',

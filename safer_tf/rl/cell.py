@@ -128,11 +128,12 @@ class Cell:
         frames = self._episode()
         row = self._curve.result()
         curve.write_summaries(row, self._curve.success_rate(SUCCESS_WINDOW))
-        bar.update(row.env_steps - done)
         bar.set_postfix(
             violations=row.cumulative_violations,
             success=f'{self._curve.success_rate(SUCCESS_WINDOW):.2f}',
+            refresh=False,
         )
+        bar.update(row.env_steps - done)
         done = row.env_steps
         if done >= due or done == self._num_steps:
           self._wall_seconds.assign(time.monotonic() - began)

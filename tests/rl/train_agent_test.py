@@ -137,9 +137,11 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, prior_dir):
   assert results[0] == results[1]
 
 
-def test_counts_every_step_and_writes_all_files(root, prior_dir):
+def test_counts_every_step_and_writes_all_files(root, prior_dir, capsys):
   env = _CountingEnv()
   directory = _train(root, lambda name: env, assurance_mode='paper')
+  # Without a terminal progress is a line every 30 seconds, not one an episode.
+  assert 1 <= capsys.readouterr().err.count('Training agent') <= 3
   rows = _curve(directory)
   result = files.read_json(os.path.join(directory, layout.RESULT), 'it')
   assert env.unsafe > 0
