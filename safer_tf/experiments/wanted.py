@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import os
 from typing import Any, Iterator, Mapping, Sequence
 
@@ -16,6 +17,7 @@ from safer_tf.common import layout
 from safer_tf.data import dataset
 from safer_tf.evaluation import recorded
 from safer_tf.experiments import cells
+from safer_tf.rl import latent_bound
 
 _REMEDY = 'Choose another --root_dir, or remove that'
 
@@ -140,6 +142,35 @@ def _check_prior_of(
     raise errors.UserError(
         f'{directory} holds an agent that was trained with another prior than '
         f'{prior} holds. {_REMEDY} directory.'
+    )
+  _check_box_of(directory, found, before, root_dir)
+
+
+def _check_box_of(
+    directory: str, found: Mapping[str, Any], settings: Mapping[str, Any],
+    root_dir: str,
+) -> None:
+  """An agent's box must still be the one that its prior's assurance gives."""
+  if (
+      settings.get('latent_bound') != latent_bound.ASSURANCE
+      or found['latent_bound'] is None  # No prior's actions are taken.
+  ):
+    return
+  prior = layout.export_dir(
+      root_dir, settings.get('bound_protocol') or found['protocol'],
+      settings['bound_prior'],
+  )
+  if not os.path.exists(os.path.join(prior, layout.ASSURANCE)):
+    return  # It is computed again, and compared then, if it is needed.
+  now = latent_bound.resolve(
+      latent_bound.ASSURANCE, prior, found['assurance_mode'],
+      found['max_unsafe_fraction'],
+  )
+  if not math.isclose(now, found['latent_bound'], rel_tol=1e-4):
+    raise errors.UserError(
+        f'{directory} holds an agent that acts within '
+        f'{found["latent_bound"]:.4g}, where {prior} now gives {now:.4g}. '
+        f'{_REMEDY} directory.'
     )
 
 

@@ -327,6 +327,36 @@ def test_an_agent_of_a_replaced_prior_is_not_taken_for_finished(
     again()
 
 
+def test_an_agent_of_a_replaced_box_is_not_taken_for_finished(
+    finished, tmp_path
+):
+  found = {
+      'method': 'parrot', 'variant': 'default', 'env_steps': 50_000,
+      'eval_episodes': 100, 'assurance_mode': 'exact',
+      'max_unsafe_fraction': 0.15, 'latent_bound': 0.5, 'prior': 'parrot',
+      'protocol': 'seen',
+  }
+  (tmp_path / layout.SETTINGS).write_text(json.dumps({
+      'latent_bound': 'assurance', 'bound_prior': 'safer',
+      'bound_protocol': None,
+  }))
+  path = os.path.join(
+      layout.export_dir(str(tmp_path), 'seen', 'safer'), layout.ASSURANCE
+  )
+
+  def again(bound):
+    files.write_json(path, {'table': [{
+        'mode': 'exact', 'max_unsafe_fraction': 0.15, 'latent_bound': bound,
+    }]})
+    return finished(
+        'evaluate/a', 'evaluation.json', found, (f'--root_dir={tmp_path}',)
+    )
+
+  assert again(0.5).endswith('report')
+  with pytest.raises(errors.UserError, match='0.5, where .* now gives 0.7'):
+    again(0.7)
+
+
 def test_the_priors_of_recorded_agents_are_known(tmp_path):
   files.write_json(str(tmp_path / 'provenance.json'), [
       {'stage': 'agents/seen/a/safer/default/seed0',
