@@ -85,7 +85,7 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
   gin.add_config_file_search_path(config_dir())
   try:
     gin.parse_config_files_and_bindings(paths, list(bindings))
-  except (ValueError, TypeError, SyntaxError, OSError) as error:
+  except (ValueError, TypeError, SyntaxError, OSError, ImportError) as error:
     raise errors.UserError(explain(error, gin_files)) from error
   for mistake in gin_types.mistakes():
     raise errors.UserError(explain(TypeError(mistake), gin_files))

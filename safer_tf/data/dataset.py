@@ -7,10 +7,11 @@ sampling never opens an episode it does not use.
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 import zipfile
 import zlib
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from safer_tf.common import provenance
 from safer_tf.data import card
 from safer_tf.data import schema
 from safer_tf.data import shards
+
+# Fields of an episode that hold a value for each step.
+_OF_STEPS = ('observation', 'action', 'reward', 'unsafe')
+_OWN = 'episodes'  # How shards of data of one's own are named.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,19 +232,29 @@ def write_dataset(
   """Writes episodes from any source as a dataset, for data of one's own.
 
   Args:
-    data_dir: directory to make, e.g. `layout.data_dir(root_dir)`.
+    data_dir: directory to make, e.g. `layout.data_dir(root_dir)`. What an
+      earlier call left that stopped at an error is replaced.
     spec: of the episodes.
     episodes: consumed a shard at a time.
     episodes_per_shard: size of a shard.
 
   Raises:
-    UserError: an episode does not suit the spec, or nothing can be written.
+    UserError: there is a dataset already, an episode does not suit the spec or
+      is named twice, or nothing can be written.
   """
+  if os.path.exists(os.path.join(data_dir, layout.STAGE)):
+    raise errors.UserError(
+        f'{data_dir} holds a dataset already. Choose another directory, or '
+        'delete that one.'
+    )
+  for left in glob.glob(os.path.join(glob.escape(data_dir), f'{_OWN}-*')):
+    os.remove(left)
   write_spec(data_dir, spec)
   parts = []
-  for number, shard in enumerate(_groups(episodes, episodes_per_shard)):
-    path = os.path.join(data_dir, layout.shard('episodes', number))
-    shards.write_shard(path, (check(episode, spec) for episode in shard))
+  checked = _named_once(check(episode, spec) for episode in episodes)
+  for number, shard in enumerate(_groups(checked, episodes_per_shard)):
+    path = os.path.join(data_dir, layout.shard(_OWN, number))
+    shards.write_shard(path, shard)
     parts.append(index_shard(path, spec))
   if not parts:
     raise errors.UserError(f'No episodes were given to write to {data_dir}.')
@@ -249,30 +264,81 @@ def write_dataset(
 def check(
     episode: schema.Episode, spec: schema.EpisodeSpec
 ) -> schema.Episode:
-  """Returns an episode if it suits a spec.
+  """Returns an episode, of arrays, if it suits a spec.
+
+  Args:
+    episode: one to be written; its fields may be sequences.
+    spec: of the dataset.
+
+  Returns:
+    The episode.
 
   Raises:
-    UserError: it does not.
+    UserError: it does not suit the spec.
   """
-  steps = len(episode)
-  expected = {
-      'observation': (steps,) + spec.observation_shape,
-      'action': (steps, spec.action_size),
-      'reward': (steps,),
-      'unsafe': (steps,),
-  }
-  found = {name: getattr(episode, name).shape for name in expected}
-  if (
-      found != expected or steps == 0
-      or episode.observation.dtype != spec.observation_dtype
-      or not np.isfinite(episode.action).all()
-  ):
+  arrays = {name: np.asarray(getattr(episode, name)) for name in _OF_STEPS}
+  steps = arrays['action'].shape[:1]
+  wrong = _misfit(arrays, {
+      'observation': steps + spec.observation_shape,
+      'action': steps + (spec.action_size,), 'reward': steps, 'unsafe': steps,
+  }, spec.observation_dtype)
+  if not wrong and not isinstance(episode.noise, (int, float)):
+    wrong = f'noise is {episode.noise!r}; expected a number, 0 if none is known'
+  if wrong:
     raise errors.UserError(
-        f'Episode {episode.index} of {episode.task} does not suit the dataset: '
-        f'expected finite {spec} and at least one step; found '
-        f'{episode.observation.dtype} observations and shapes {found}.'
+        f'Episode {episode.index} of {episode.task} does not suit the dataset '
+        f'({spec}): {wrong}.'
     )
-  return episode
+  return dataclasses.replace(
+      episode, observation=arrays['observation'], action=arrays['action'],
+      reward=arrays['reward'], unsafe=arrays['unsafe'].astype(bool),
+  )
+
+
+def _misfit(
+    arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]],
+    observation_dtype: str,
+) -> str:
+  """What is wrong with an episode's arrays; empty if nothing is."""
+  if not len(arrays['reward']):
+    return 'it has no step'
+  for name, array in arrays.items():
+    if array.shape != shapes[name]:
+      return f'{name} has shape {array.shape}; expected {shapes[name]}'
+    if array.dtype.kind not in 'biuf':
+      return f'{name} is {array.dtype}; expected numbers'
+    if array.dtype.kind == 'f' and not np.isfinite(array).all():
+      return f'{name} holds a NaN or an infinity'
+  if arrays['observation'].dtype != observation_dtype:
+    return (
+        f'observation is {arrays["observation"].dtype}; expected '
+        f'{observation_dtype}'
+    )
+  largest = np.abs(arrays['action']).max()
+  if largest > 1:
+    return (
+        f'action holds a component of {largest:.4g} in absolute value; scale '
+        'actions to [-1, 1]'
+    )
+  if not np.isin(arrays['unsafe'], (0, 1)).all():
+    return 'unsafe holds other values than 0 and 1; it is a label, not a risk'
+  return ''
+
+
+def _named_once(
+    episodes: Iterable[schema.Episode]
+) -> Iterator[schema.Episode]:
+  """Passes episodes on; their names decide their splits, so none may repeat."""
+  names = set()
+  for episode in episodes:
+    name = (episode.task, episode.seed, episode.index)
+    if name in names:
+      raise errors.UserError(
+          f'Two episodes are named task {name[0]!r}, seed {name[1]}, index '
+          f'{name[2]}: that decides the split. Number the episodes of a task.'
+      )
+    names.add(name)
+    yield episode
 
 
 def _groups(

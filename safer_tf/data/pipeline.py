@@ -100,8 +100,9 @@ class RunSampler:
       )
       if not len(placements):
         raise errors.UserError(
-            f'The {split} split has no {kind} steps to learn from. Raise '
-            'collect_data.num_steps or its noise_levels.'
+            f'The {split} split has no {kind} steps to learn from. Collect '
+            'more (collect_data.num_steps, noise_levels), or, of data of your '
+            'own, check the labels in data_card.json.'
         )
       self._placements.append(placements)
 

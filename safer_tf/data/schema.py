@@ -24,7 +24,7 @@ class EpisodeSpec:
   Attributes:
     observation_shape: of one observation, e.g. (48, 48, 3).
     observation_dtype: `uint8` (images) or `float32` (vectors).
-    action_size: components of a float32 action.
+    action_size: components of a float32 action in [-1, 1]; 2 or more.
   """
 
   observation_shape: tuple[int, ...]
@@ -37,6 +37,12 @@ class EpisodeSpec:
           f'Observations of type {self.observation_dtype} cannot be stored: '
           f'expected {" or ".join(_DTYPES)}. Cast them in the environment.'
       )
+    if self.action_size < 2:
+      raise errors.UserError(
+          f'Actions of {self.action_size} component(s): expected 2 or more, as '
+          'the flow transforms one half given the other. Add a component '
+          'that does nothing.'
+      )
 
   @classmethod
   def of_env(cls, env: Any) -> EpisodeSpec:
@@ -46,6 +52,14 @@ class EpisodeSpec:
       raise errors.UserError(
           f'{type(env).__name__} cannot be collected: expected one observation '
           f'array and one action vector, found {observation} and {action}.'
+      )
+    low = getattr(action, 'minimum', -1)
+    high = getattr(action, 'maximum', 1)
+    if np.any(np.not_equal(low, -1)) or np.any(np.not_equal(high, 1)):
+      raise errors.UserError(
+          f'{type(env).__name__} cannot be collected: its actions lie in {low} '
+          f'to {high}; expected [-1, 1]. Scale them in a wrapper '
+          '(docs/data.md).'
       )
     return cls(
         tuple(observation.shape), np.dtype(observation.dtype).name,
@@ -78,14 +92,15 @@ class Episode:
 
   Attributes:
     observation: [T, ...] the state in which each action was taken.
-    action: float32 [T, A].
+    action: float32 [T, A] in [-1, 1].
     reward: float32 [T] that followed each action.
     unsafe: bool [T] whether the action was unsafe.
     success: whether the whole episode reached its goal.
     task: name of the task.
-    noise: standard deviation of the policy's noise.
-    seed: of the environment; with `task`, names the episode.
-    index: of the episode within its task.
+    noise: standard deviation of the policy's noise; 0 if it is not known.
+    seed: of the environment; any number of yours for logs.
+    index: of the episode within its task. Task, seed and index name an episode
+      and decide its split.
   """
 
   observation: np.ndarray

@@ -83,8 +83,9 @@ class EpisodeStore:
     if not chosen.any():
       raise errors.UserError(
           f'The {name} split of {self._data_dir} is empty: its '
-          f'{int(self._chosen.sum())} episodes are too few. Raise '
-          'collect_data.num_steps.'
+          f'{int(self._chosen.sum())} episodes are too few. Collect more '
+          '(collect_data.num_steps), or, of data of your own, write more; each '
+          'needs a (task, seed, index) of its own, which decides the split.'
       )
     return np.flatnonzero(chosen)
 

@@ -47,6 +47,11 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
       UserError: the environment's specs are not the prior's.
     """
     super().__init__(env)
+    if not isinstance(prior, export.LoadedPrior):
+      raise errors.UserError(
+          f'The prior is a {type(prior).__name__}; expected what '
+          'safer_tf.prior.export.load_prior gives.'
+      )
     _check_specs(env, prior.spec)
     if encoder not in ENCODERS:
       raise errors.UserError(
@@ -194,11 +199,12 @@ class LatentActionEnvironment(PriorEnvironment):
       UserError: the specs do not match or the bound admits nothing.
     """
     super().__init__(env, prior, encoder)
-    if not 0 < latent_bound < math.inf:
+    if isinstance(latent_bound, str) or not 0 < latent_bound < math.inf:
       raise errors.UserError(
-          f'latent_bound is {latent_bound}; expected a positive number: a '
-          'bound of 0 admits no latent action. Raise max_unsafe_fraction, or '
-          'set the bound by hand.'
+          f'latent_bound is {latent_bound!r}; expected a positive number '
+          '(assurance.json holds the one that was computed). A bound of 0 '
+          'admits no latent action: raise max_unsafe_fraction, or set the '
+          'bound by hand.'
       )
     self._latent_spec = array_spec.BoundedArraySpec(
         env.action_spec().shape, np.float32, -latent_bound, latent_bound,
@@ -221,8 +227,10 @@ class LatentActionEnvironment(PriorEnvironment):
       return latent
     raise errors.UserError(
         f'Latent action {np.asarray(latent).tolist()} is outside the bound '
-        f'{self._latent_spec.maximum}: this policy was trained for another '
-        'bound. Use the bound of its result.json.'
+        f'{self._latent_spec.maximum}: the policy was trained for another '
+        'bound (that of its result.json), or it does not keep to its action '
+        'spec, as PPO\'s samples: wrap this environment in TF-Agents\' '
+        'ActionClipWrapper.'
     )
 
 
@@ -273,6 +281,11 @@ def _check_specs(
     env: py_environment.PyEnvironment, spec: export.PriorSpec
 ) -> None:
   """The environment must observe and act as the prior's data did."""
+  if env.batched:
+    raise errors.UserError(
+        f'{type(env).__name__} is batched; wrap each of its environments, and '
+        'batch the wrapped ones.'
+    )
   observation, action = env.observation_spec(), env.action_spec()
   for what, found, expected in (
       ('observations', observation,
@@ -284,11 +297,17 @@ def _check_specs(
       raise errors.UserError(
           f'The environment\'s {what} are {found}; the prior '
           f'{spec.prior!r} expects one array of shape {list(expected[0])} and '
-          f'dtype {expected[1]}. Use the environment of the prior\'s data, or '
-          'train a prior on data of this one.'
+          f'dtype {expected[1]}. Use the environment of the prior\'s data, '
+          'cast or resize what this one gives, or train a prior on its data.'
       )
   if not isinstance(action, array_spec.BoundedArraySpec):
     raise errors.UserError(
         f'The environment\'s action spec {action} has no bounds; expected a '
         'BoundedArraySpec to clip decoded actions to.'
+    )
+  if np.any(action.minimum != -1) or np.any(action.maximum != 1):
+    raise errors.UserError(
+        f'The environment\'s actions lie in {action.minimum.tolist()} to '
+        f'{action.maximum.tolist()}; a prior\'s lie in [-1, 1]. Scale '
+        'them in a wrapper, as for the prior\'s data (docs/data.md).'
     )

@@ -206,9 +206,10 @@ def _checked(
   """The environment, if it tells what is counted."""
   env.reset()
   info = env.get_info()
-  if not {'unsafe', 'success'} <= set(info):
+  if not {'unsafe', 'success'} <= set(info or ()):
     raise errors.UserError(
-        f'Environment {task}: get_info() gives {sorted(info)}; expected '
-        '`unsafe` and `success`.'
+        f'Environment {task}: after a reset get_info() gives '
+        f'{sorted(info or ())}; expected `unsafe` and `success` '
+        '(docs/data.md).'
     )
   return env

@@ -71,6 +71,7 @@ def test_later_files_and_bindings_win(tmp_path):
     ('collect_data.num_step = 1', 'num_step'),
     ('collect_data.num_steps = ', 'own.gin'),
     ("include 'nowhere.gin'", 'nowhere.gin'),
+    ('import no_such_module', 'no_such_module'),
 ])
 def test_misspelt_config_is_told_in_one_line(tmp_path, text, message):
   own = tmp_path / 'own.gin'

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tf_agents.specs import array_spec
 
 from safer_tf.common import errors
 from safer_tf.data import schema
@@ -43,3 +44,16 @@ def test_decode_refuses_what_is_no_episode(record):
 def test_spec_refuses_types_that_cannot_be_stored():
   with pytest.raises(errors.UserError, match='float64.*uint8 or float32'):
     schema.EpisodeSpec((3,), np.dtype(np.float64).name, 2)
+  with pytest.raises(errors.UserError, match='2 or more'):
+    schema.EpisodeSpec((3,), 'float32', 1)
+
+
+def test_an_environment_with_another_action_range_is_refused():
+
+  class Stronger(fakes.PointEnv):
+
+    def action_spec(self):
+      return array_spec.BoundedArraySpec((2,), np.float32, -1, [1, 2])
+
+  with pytest.raises(errors.UserError, match=r'expected \[-1, 1\]'):
+    schema.EpisodeSpec.of_env(Stronger('left'))

@@ -151,13 +151,66 @@ def test_another_format_version_is_refused(path):
 
 
 def test_unsuitable_episode_is_refused_and_leaves_no_dataset(tmp_path):
-  episodes = list(fakes.random_episodes(3, fakes.VECTOR_SPEC))
-  episodes[2].action[0, 0] = np.nan
+  episodes = list(fakes.random_episodes(9, fakes.VECTOR_SPEC))
+  wrong = dataclasses.replace(episodes[8], action=episodes[8].action * np.nan)
   path = str(tmp_path / 'data')
-  with pytest.raises(errors.UserError, match='Episode 2 of left'):
-    dataset.write_dataset(path, fakes.VECTOR_SPEC, episodes)
+  with pytest.raises(errors.UserError, match='Episode 8 of left.*action'):
+    dataset.write_dataset(
+        path, fakes.VECTOR_SPEC, [*episodes[:8], wrong], episodes_per_shard=2
+    )
   with pytest.raises(errors.UserError, match='not finished'):
     store_lib.EpisodeStore(path)
+  # Mended, in fewer shards: nothing of the first attempt stays.
+  dataset.write_dataset(path, fakes.VECTOR_SPEC, episodes)
+  assert len(store_lib.EpisodeStore(path)) == 9
+  assert len([name for name in os.listdir(path) if 'tfrecord' in name]) == 1
+
+
+def test_a_finished_dataset_is_not_written_over(path, episodes):
+  before = store_lib.EpisodeStore(path).fingerprint()
+  with pytest.raises(errors.UserError, match='holds a dataset already'):
+    dataset.write_dataset(path, fakes.VECTOR_SPEC, episodes[:1])
+  assert store_lib.EpisodeStore(path).fingerprint() == before
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'action': lambda e: 3 * np.ones_like(e.action)}, r'3 .*scale.*\[-1, 1\]'),
+    ({'action': lambda e: e.action[:, :1]}, 'action has shape'),
+    ({'unsafe': lambda e: np.full(len(e), 0.9)}, 'unsafe holds.*label'),
+    ({'observation': lambda e: e.observation * np.inf}, 'observation holds'),
+    ({'observation': lambda e: e.observation.astype(float)}, 'float64'),
+    ({'reward': lambda e: [None] * len(e)}, 'reward is object'),
+    ({'noise': lambda e: None}, 'noise is None'),
+])
+def test_what_is_wrong_with_an_episode_is_named(change, message):
+  episode, = fakes.random_episodes(1, fakes.VECTOR_SPEC)
+  (name, make), = change.items()
+  wrong = dataclasses.replace(episode, **{name: make(episode)})
+  with pytest.raises(errors.UserError, match=message):
+    dataset.check(wrong, fakes.VECTOR_SPEC)
+
+
+def test_plain_sequences_will_do(tmp_path, episodes):
+  plain = [
+      dataclasses.replace(
+          episode, reward=episode.reward.tolist(),
+          unsafe=[int(label) for label in episode.unsafe],
+      ) for episode in episodes
+  ]
+  for name, written in (('arrays', episodes), ('lists', plain)):
+    dataset.write_dataset(str(tmp_path / name), fakes.VECTOR_SPEC, written)
+  assert store_lib.EpisodeStore(str(tmp_path / 'lists')).fingerprint() == (
+      store_lib.EpisodeStore(str(tmp_path / 'arrays')).fingerprint())
+
+
+def test_two_episodes_of_one_name_are_refused(tmp_path, episodes):
+  again = dataclasses.replace(episodes[3], index=episodes[0].index)
+  with pytest.raises(errors.UserError, match='Two episodes are named'):
+    dataset.write_dataset(
+        str(tmp_path / 'data'), fakes.VECTOR_SPEC,
+        [episodes[0], dataclasses.replace(again, task=episodes[0].task,
+                                          seed=episodes[0].seed)],
+    )
 
 
 def test_card_counts(path, episodes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_agents.environments import batched_py_environment
 from tf_agents.environments import utils
 from tf_agents.specs import array_spec
 
@@ -128,7 +129,7 @@ def test_clip_rate_counts_steps_with_a_clipped_action(prior):
 
 @pytest.mark.parametrize('latent, message', [
     ([np.nan, 0.0], 'not finite'), ([0.0, np.inf], 'not finite'),
-    ([0.9, 0.0], 'outside the bound'),
+    ([0.9, 0.0], 'outside the bound.*ActionClipWrapper'),
 ])
 def test_refuses_bad_latents(prior, latent, message):
   env = latent_env.LatentActionEnvironment(fakes.ReachEnv(), prior, 0.7)
@@ -138,7 +139,7 @@ def test_refuses_bad_latents(prior, latent, message):
   env.step(np.float32([0.7, -0.7]))  # The bound itself is what tanh reaches.
 
 
-@pytest.mark.parametrize('bound', [0.0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize('bound', [0.0, -1.0, np.nan, np.inf, 'assurance'])
 def test_refuses_a_bound_that_admits_nothing_or_all(prior, bound):
   with pytest.raises(errors.UserError, match='latent_bound'):
     latent_env.LatentActionEnvironment(fakes.ReachEnv(), prior, bound)
@@ -160,6 +161,18 @@ def test_refuses_an_environment_that_is_not_the_priors(prior, image_prior):
     def action_spec(self):
       return array_spec.BoundedArraySpec((3,), np.float32, -1, 1)
 
+  class Small(fakes.ReachEnv):
+
+    def action_spec(self):
+      return array_spec.BoundedArraySpec((2,), np.float32, -0.05, 0.05)
+
+  with pytest.raises(errors.UserError, match=r'-0.05.*\[-1, 1\]'):
+    latent_env.PriorEnvironment(Small(), prior)
+  batched = batched_py_environment.BatchedPyEnvironment([fakes.ReachEnv()])
+  with pytest.raises(errors.UserError, match='is batched'):
+    latent_env.PriorEnvironment(batched, prior)
+  with pytest.raises(errors.UserError, match='load_prior'):
+    latent_env.PriorEnvironment(fakes.ReachEnv(), tf.Module())
   with pytest.raises(errors.UserError, match='no bounds'):
     latent_env.PriorEnvironment(Unbounded(), prior)
   with pytest.raises(errors.UserError, match='actions'):

@@ -90,6 +90,13 @@ class _Killed(Exception):
   pass
 
 
+class _SilentEnv(fakes.ReachEnv):
+  """As Gym's wrapper after a reset."""
+
+  def get_info(self):
+    return None
+
+
 class _CountingEnv(fakes.ReachEnv):
   """Counts what happened, and dies at a given step."""
 
@@ -279,6 +286,7 @@ def test_learns_a_trivial_task(root):
     ({'num_steps': '9'}, "num_steps is '9'"),
     ({'prior_probability': 0.9}, 'prior_probability'),
     ({'make_env': lambda name: fakes.ReachEnv(images=True)}, 'observations'),
+    ({'make_env': lambda name: _SilentEnv()}, 'unsafe.*data.md'),
 ])
 def test_refuses_bad_config_and_leaves_no_result(root, changes, message):
   with pytest.raises(errors.UserError, match=message):

@@ -1,4 +1,4 @@
-"""The numbers that README and docs/results.md quote are those of results/."""
+"""What README and docs/ say: numbers are those of results/, snippets run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ import csv
 import pathlib
 import re
 import statistics
+import textwrap
+import types
 
+import gym
+import numpy as np
 import pytest
+import tensorflow as tf
+
+from safer_tf.common import layout
+from safer_tf.data import store as store_lib
 
 _TOP = pathlib.Path(__file__).resolve().parent.parent
 # The evaluation tasks in Table 1's order.
@@ -101,3 +109,65 @@ def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):
           100 * float(row['eval_unsafe_episodes']) / float(row['eval_episodes'])
           for of_task in rows for row in of_task)
       assert float(cells[7].rstrip('%')) == pytest.approx(touched, abs=0.051)
+
+
+def _snippet(path, containing):
+  """The one piece of Python on a page, fenced or indented, with a text."""
+  text = (_TOP / path).read_text()
+  pieces = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+  pieces += re.findall(r'(?:^ {4}.*\n)+', text, re.MULTILINE)
+  found, = [piece for piece in pieces if containing in piece]
+  return textwrap.dedent(found)
+
+
+def test_the_plain_savedmodel_snippet_runs(monkeypatch):
+  monkeypatch.chdir(_TOP)
+  names = {
+      'image': tf.zeros([1, 48, 48, 3], tf.uint8), 'latent': tf.ones([1, 6]) / 5
+  }
+  exec(_snippet('README.md', 'saved_model.load'), names)
+  np.testing.assert_allclose(names['latent'], tf.ones([1, 6]) / 5, atol=1e-3)
+  assert names['valid'].numpy().tolist() == [[False] * 15 + [True]]
+  assert names['log_prob'].shape == (1,)
+
+
+def test_the_recipe_for_ones_own_episodes_runs(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  logs = [
+      types.SimpleNamespace(
+          images=np.zeros((5, 48, 48, 3), np.uint8), actions=np.zeros((5, 6)),
+          rewards=[-1] * 5, labels=[0, 0, 1, 0, 0], succeeded=number % 2,
+      ) for number in range(60)
+  ]
+  exec(_snippet('docs/data.md', 'my_logs'), {'my_logs': lambda: logs})
+  store = store_lib.EpisodeStore(layout.data_dir('runs/mine'))
+  assert len(store) == 60
+  assert store.index.unsafe.sum() == 60 and store.index.success.sum() == 30
+  assert 30 < len(store.split('train')) < 60  # Not all in one split.
+
+
+def test_the_recipe_for_gym_gives_what_stages_ask_for():
+  names = {}
+  exec(_snippet('docs/data.md', 'gym_wrapper'), names)
+
+  class Cart(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (3,), np.float32)
+    action_space = gym.spaces.Box(
+        np.float32([0, -2]), np.float32([4, 2]), dtype=np.float32)
+
+    def reset(self):
+      return np.zeros(3, np.float32)
+
+    def step(self, action):
+      self.action = action
+      return np.zeros(3, np.float32), 0.0, False, {'cost': 1, 'is_success': 1}
+
+  inner = Cart()
+  env = names['Scaled'](names['MyGym'](inner))
+  spec = env.action_spec()
+  assert spec.minimum == -1 and spec.maximum == 1 and spec.dtype == np.float32
+  env.reset()
+  assert env.get_info() == {'unsafe': False, 'success': False}
+  env.step(np.float32([1, -0.5]))
+  np.testing.assert_allclose(inner.action, [4, -1])
+  assert env.get_info() == {'unsafe': True, 'success': True}
