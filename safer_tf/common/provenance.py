@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -19,6 +20,7 @@ _PACKAGES = (
 )
 
 
+@functools.cache
 def git_revision() -> str:
   """Revision of the checkout the code runs from, `+` if it was modified."""
   here = os.path.dirname(os.path.abspath(safer_tf.__file__))
@@ -84,3 +86,7 @@ def machine() -> str:
   except OSError:
     pass
   return f'{name}, {os.cpu_count()} cores'
+
+
+# Now, for the code that this process runs: a commit may be made before it ends.
+git_revision()

@@ -25,4 +25,11 @@ def test_revision_outside_a_checkout_is_the_release(monkeypatch):
     raise subprocess.CalledProcessError(128, 'git')
 
   monkeypatch.setattr(subprocess, 'run', no_git)
-  assert provenance.git_revision().startswith('release-')
+  assert provenance.git_revision.__wrapped__().startswith('release-')
+
+
+def test_the_revision_is_that_at_the_start(monkeypatch):
+  # Were it asked for at the end, a commit made meanwhile would be named.
+  before = provenance.git_revision()
+  monkeypatch.setattr(provenance, '_git', lambda *arguments: 'a later commit')
+  assert provenance.record(0)['git_revision'] == before
