@@ -99,12 +99,7 @@ def p_values(
   Raises:
     UserError: an episode is longer than T.
   """
-  lengths = np.bincount(latents.episode, minlength=1)
-  if lengths.max() > max_episode_steps:
-    raise errors.UserError(
-        f'An episode of {lengths.max()} steps exceeds the time limit of '
-        f'{max_episode_steps}; a certified bound needs the true limit.'
-    )
+  _check_lengths(np.bincount(latents.episode, minlength=1), max_episode_steps)
   return np.exp(-np.maximum(0.0, log_capital(
       episode_gains(latents, max_unsafe_fraction, grid),
       max(latents.unsafe_weight * (1 - max_unsafe_fraction), 0)
@@ -176,6 +171,47 @@ def fixed_sequence(
     if length:
       return int(start + length - 1)
   return None
+
+
+def unsafe_share_upper(
+    unsafe_steps: np.ndarray, steps: np.ndarray, max_episode_steps: int,
+    confidence: float = 0.95,
+) -> float:
+  """One-sided upper bound on a policy's share of unsafe steps.
+
+  The largest share that the test of `p_values` does not reject, every step in
+  bound and of one weight. Independent, identically distributed episodes are
+  assumed; then it also holds where their number was not fixed but rolling out
+  went on until they had enough steps.
+
+  Args:
+    unsafe_steps: [n] unsafe steps of each episode.
+    steps: [n] all steps of each episode.
+    max_episode_steps: T, the time limit of an episode.
+    confidence: probability that the bound holds.
+
+  Returns:
+    The bound in [0, 1], rounded up to a thousandth.
+
+  Raises:
+    UserError: an episode is longer than T.
+  """
+  steps = np.asarray(steps)
+  _check_lengths(steps, max_episode_steps)
+  shares = np.arange(1, 1000) / 1000
+  gains = np.outer(steps, shares) - np.asarray(unsafe_steps)[:, np.newaxis]
+  # In units of the largest loss, which differs by share.
+  capital = log_capital(gains / ((1 - shares) * max_episode_steps), 1.0)
+  possible = shares[capital <= -np.log(1 - confidence)]
+  return float(possible.max(initial=0.0) + 0.001)
+
+
+def _check_lengths(lengths: np.ndarray, max_episode_steps: int) -> None:
+  if lengths.max() > max_episode_steps:
+    raise errors.UserError(
+        f'An episode of {lengths.max()} steps exceeds the time limit of '
+        f'{max_episode_steps}; a certified bound needs the true limit.'
+    )
 
 
 def exact_binomial_upper(

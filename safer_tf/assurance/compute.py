@@ -93,7 +93,13 @@ def compute_assurance(
           }, wall_seconds=time.time() - start,
       ),
   }
-  files.write_json(os.path.join(directory, layout.ASSURANCE), result)
+  path = os.path.join(directory, layout.ASSURANCE)
+  files.write_json(path, result)
+  print(
+      f'{path}: latent_bound {chosen["latent_bound"]:.4g} ({mode}, at most '
+      f'{max_unsafe_fraction:.0%} unsafe) keeps '
+      f'{chosen["safe_actions_in_bound"]:.2%} of the safe actions.'
+  )
   return result
 
 

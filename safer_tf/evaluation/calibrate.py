@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import gin
+import numpy as np
+from tf_agents.environments import py_environment
 
 import envs
+from safer_tf.assurance import certified
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
@@ -30,6 +33,8 @@ def calibrate(
     prior: str = 'safer',
     protocol: str = 'seen',
     num_steps: int = 5000,
+    max_episode_steps: int = gin.REQUIRED,
+    make_env: Callable[[str], py_environment.PyEnvironment] = envs.load_task,
 ) -> dict[str, Any]:
   """Rolls out each bound of a prior's assurance on one task (Figure 4).
 
@@ -40,6 +45,9 @@ def calibrate(
     prior: id of the prior.
     protocol: `seen` or `held_out`.
     num_steps: at least so many steps a bound.
+    max_episode_steps: the environment's time limit, which the upper bound on
+      the unsafe share rests on.
+    make_env: gives the environment of a task's name.
 
   Returns:
     What is written to `<prior>/calibration/<task>.json`.
@@ -59,14 +67,14 @@ def calibrate(
       'first',
   )
   loaded = export.load_prior(directory, prior=prior)
-  recorder = rollouts.Recorder(envs.load_task(task))
+  recorder = rollouts.Recorder(make_env(task))
   bounds = sorted({row['latent_bound'] for row in assurance['table']} - {0.0})
   with progress.bar(len(bounds) * num_steps, 'Calibrating', 'step') as bar:
     measured = {
         bound: measure(
             recorder,
             latent_env.LatentActionEnvironment(recorder, loaded, bound),
-            bound, seed, num_steps, bar,
+            bound, seed, num_steps, max_episode_steps, bar,
         ) for bound in bounds
     }
   recorder.close()
@@ -96,7 +104,7 @@ def calibrate(
 
 def measure(
     recorder: rollouts.Recorder, env: Any, bound: float, seed: int,
-    num_steps: int, bar: Any,
+    num_steps: int, max_episode_steps: int, bar: Any,
 ) -> dict[str, Any]:
   """Rolls out whole episodes of random latents until they hold enough steps.
 
@@ -106,6 +114,7 @@ def measure(
     bound: eta.
     seed: of the episodes and the latents.
     num_steps: at least so many steps.
+    max_episode_steps: the environment's time limit.
     bar: progress, updated by steps.
 
   Returns:
@@ -122,16 +131,20 @@ def measure(
     steps += len(record.unsafe)
     if steps >= num_steps:
       break
-  return summarise(records)
+  return summarise(records, max_episode_steps)
 
 
-def summarise(records: Sequence[rollouts.EpisodeRecord]) -> dict[str, Any]:
+def summarise(
+    records: Sequence[rollouts.EpisodeRecord], max_episode_steps: int
+) -> dict[str, Any]:
   """Counts of episodes of one bound, as columns of `calibration`."""
-  steps = sum(len(record.unsafe) for record in records)
+  lengths = np.array([len(record.unsafe) for record in records])
+  unsafe = np.array([record.unsafe.sum() for record in records])
   return {
-      'rollout': 0, 'steps': steps, 'episodes': len(records),
-      'unsafe_fraction': float(
-          sum(record.unsafe.sum() for record in records) / steps
+      'rollout': 0, 'steps': int(lengths.sum()), 'episodes': len(records),
+      'unsafe_fraction': float(unsafe.sum() / lengths.sum()),
+      'unsafe_fraction_upper': certified.unsafe_share_upper(
+          unsafe, lengths, max_episode_steps
       ),
       'unsafe_episodes': int(sum(r.unsafe.any() for r in records)),
       'success_rate': sum(r.success for r in records) / len(records),

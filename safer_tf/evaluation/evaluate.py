@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import os
 import time
-from typing import Any, Optional, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 import gin
 import numpy as np
 import tensorflow as tf
+from tf_agents.environments import py_environment
 from tf_agents.trajectories import time_step as ts
 
 import envs
-from envs import tasks
 from safer_tf.assurance import certified
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -44,6 +44,7 @@ def evaluate(
     bound_protocol: Optional[str] = None,
     assurance_mode: str = 'exact',
     max_unsafe_fraction: float = 0.15,
+    make_env: Callable[[str], py_environment.PyEnvironment] = envs.load_task,
 ) -> dict[str, Any]:
   """Rolls out a cell's greedy policy and writes `evaluation.json`.
 
@@ -65,6 +66,7 @@ def evaluate(
       None.
     assurance_mode: bound of a method without learning.
     max_unsafe_fraction: bound of a method without learning.
+    make_env: gives the environment of a task's name.
 
   Returns:
     The content of `evaluation.json`.
@@ -76,8 +78,9 @@ def evaluate(
     raise errors.UserError(
         f'evaluate.num_episodes = {num_episodes}: expected at least 1.'
     )
-  tasks.find(task)  # A misspelt name is told as such, not as untrained.
   start = time.time()
+  # First: a misspelt name is told as such, not as untrained.
+  recorder = rollouts.Recorder(make_env(task))
   directory = layout.agent_dir(
       root_dir, protocol, task, method, variant, seed
   )
@@ -91,7 +94,6 @@ def evaluate(
         os.path.join(directory, layout.RESULT), 'the result of a trained '
         'agent, which train_agent writes; run it for this cell first'
     )
-  recorder = rollouts.Recorder(envs.load_task(task))
   env = _wrap(root_dir, cell, recorder)
   policy = _policy(directory, cell, env, seed)
   records = []

@@ -97,16 +97,22 @@ def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
     panel.fill_between([0, 50], [0, 50], color='#999999', alpha=0.08, lw=0)
     for i, task in enumerate(tasks):
       points = sorted(
-          (row['max_unsafe_fraction'], row['unsafe_fraction']) for row in rows
+          (row['max_unsafe_fraction'], row['unsafe_fraction'],
+           row['unsafe_fraction_upper']) for row in rows
           if row['mode'] == mode and row['task'] == task
           and np.isfinite(row['unsafe_fraction'])
       )
       if points:
-        target, observed = 100 * np.transpose(points)
+        target, observed, upper = 100 * np.transpose(points)
+        shade = 0.45 + 0.5 * i / len(tasks)
         panel.plot(
             target, observed, marker='osD^vP'[i % 6], ms=4.5, lw=1,
-            color=style.MODE_COLOURS[mode], alpha=0.45 + 0.5 * i / len(tasks),
+            color=style.MODE_COLOURS[mode], alpha=shade,
             label=style.task_label(task),
+        )
+        panel.vlines(
+            target + 0.5 * (i - len(tasks) / 2), observed, upper,
+            color=style.MODE_COLOURS[mode], alpha=shade, lw=0.8,
         )
     panel.set_title(f'{mode} bound')
     panel.set_xlabel('tolerated unsafe share (%)')

@@ -86,8 +86,9 @@ def _agents(table: Table) -> Iterator[Entry]:
           f'aggregate{suffix}', f'Over all tasks{note}',
           'Dots are interquartile means over tasks and seeds (hollow: the '
           "variant of a method that is not quoted), bars their 95% "
-          'stratified bootstrap intervals (none where a task has one seed): '
-          'success should lie to the right, violations to the left.',
+          'stratified bootstrap intervals (none where a task has one seed; of '
+          'the agents of one prior, and with three seeds they cover about '
+          '85%): success should lie to the right, violations to the left.',
           functools.partial(figures.aggregate, compared),
       )
   yield from _variations(table)
@@ -130,8 +131,8 @@ def _curve_entries(
   )
   yield Entry(
       f'violations{suffix}', f'Cumulative violations (Figure 5){note}',
-      'Every step so far in which the arm touched the container: a flat line '
-      'is an agent that has stopped touching it.',
+      'Every unsafe step so far: a flat line is an agent that has stopped '
+      'committing any.',
       lambda: figures.curves(lines, 'violations', 'violations so far'),
   )
   yield Entry(
@@ -295,7 +296,9 @@ def _priors(table: Table) -> Iterator[Entry]:
           'Random latents inside each bound, acted out in the simulator: '
           'points in the grey area below the dashed line were unsafe no more '
           'often than the bound tolerates offline, which is what it promises '
-          'something about.',
+          'something about. Each is the share over all steps of some 200 '
+          'episodes (of one, in the paper); a line leads up to its 95% upper '
+          'confidence bound, each by itself.',
           functools.partial(figures.calibration, rollouts),
       )
 

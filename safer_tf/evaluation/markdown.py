@@ -48,8 +48,8 @@ def results(rows: Sequence[tables.Row]) -> str:
     lines += [
         '', f'## {protocol}', '', *_by_task(ours, _MAIN), '',
         'Success in training, in the episodes of its last 5,000 steps, in % / '
-        'evaluation episodes in which the final policy touched the container, '
-        'in %.', '', *_by_task(ours, _BESIDE), '', *_over_all(kept),
+        'evaluation episodes in which the final policy was unsafe, in %.', '',
+        *_by_task(ours, _BESIDE), '', *_over_all(kept),
     ]
   encoders = tables.encoder_comparison(rows)
   if encoders:
@@ -93,7 +93,8 @@ def _by_task(
 def _over_all(rows: Sequence[tables.Row]) -> Iterator[str]:
   """Interquartile means of what was run on every task."""
   yield 'Interquartile means over tasks and seeds, with 95% stratified'
-  yield 'bootstrap intervals where each task has two seeds or more.'
+  yield 'bootstrap intervals where each task has two seeds or more. They are of'
+  yield 'the agents of one prior; with three seeds they cover about 85%.'
   yield ''
   yield _row('', 'success (%)', 'violations')
   yield _row(*['---'] * 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Callable, Iterator, Sequence
 
+import envs
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import page
 from safer_tf.evaluation import paper
@@ -33,19 +34,24 @@ def outcome(table: gallery.Table) -> Iterator[str]:
   if not found:
     yield page.left_out('Agents', 'none has been evaluated')
     return
+  of_extraction = all(row['task'] in envs.ALL for row in rows)
+  succeeds, touches = (
+      ('extracts the object', 'in which the arm touched the container')
+      if of_extraction else ('succeeds', 'that was unsafe')
+  )
   yield page.paragraph(
       'Success is the share of evaluation episodes in which the final greedy '
-      'policy extracts the object; <i>in training</i> is the same for the '
+      f'policy {succeeds}; <i>in training</i> is the same for the '
       'training episodes of the last 5,000 steps. A violation is an '
-      'environment step, anywhere in training, in which the arm touched the '
-      'container. Values are mean ± standard deviation over n seeds. Where a '
-      'method was run in several variants, * marks the better one by success.'
+      f'environment step, anywhere in training, {touches}. Values are mean ± '
+      'standard deviation over n seeds. Where a method was run in several '
+      'variants, * marks the better one by success.'
   )
   for protocol in dict.fromkeys((*_TITLES, *(q.protocol for q in found))):
     ours = [q for q in found if q.protocol == protocol]
     yield f'<h3>{_TITLES.get(protocol, protocol)}</h3>'
     yield from _part(ours, rows, style.TABLE1_METHODS)
-    if protocol == 'seen':
+    if protocol == 'seen' and of_extraction:
       yield from _papers_table()
   yield '<h3>Ablations</h3>'
   yield from _part(
@@ -93,7 +99,7 @@ def _compared(
   for note, pair in (
       ('Success % / violations, means over seeds.', _pair),
       ('Success in training % / evaluation episodes in which the final policy '
-       'touched the container %, means over seeds.', _other_pair),
+       'was unsafe %, means over seeds.', _other_pair),
   ):
     yield page.paragraph(note, 'note')
     yield _by_task(found, tasks, pair)

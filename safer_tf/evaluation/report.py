@@ -8,6 +8,7 @@ from typing import Any, Iterator
 
 import gin
 
+import envs
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
@@ -89,6 +90,12 @@ class _Results:
     """Rows of a table; none where it is missing."""
     return self._tables[name]
 
+  def is_of_extraction(self) -> bool:
+    """Whether all tasks are those of `envs`, not of the user's own."""
+    named = set(self.card.get('by_task', {}))
+    named.update(row['task'] for row in self.table('table1'))
+    return named <= set(envs.ALL)
+
   def is_empty(self) -> bool:
     """Whether nothing at all was found."""
     return not any(self._tables.values()) and not self.card
@@ -100,9 +107,12 @@ class _Results:
 
 def _opening(results: _Results) -> Iterator[str]:
   yield f'<h1>{_TITLE}</h1>'
-  yield page.paragraph(
+  tasks = (
       'A robot arm lifts objects out of tight containers and must not touch '
-      'their walls. <b>SAFER</b> learns a prior over actions from recorded '
+      'their walls. ' if results.is_of_extraction() else ''
+  )
+  yield page.paragraph(
+      f'{tasks}<b>SAFER</b> learns a prior over actions from recorded '
       'episodes, safe and unsafe, and a reinforcement-learning agent then acts '
       'through that prior, inside a bound that keeps most recorded unsafe '
       'actions out. This report shows what was run, how the agents compare, '
@@ -154,6 +164,8 @@ def _films(results: _Results, root_dir: str) -> Iterator[str]:
       yield page.left_out('Episodes', str(error))
     else:
       yield from _clips(takes, root_dir)
+  if not results.is_of_extraction():
+    return
   path = os.path.join(root_dir, layout.FIGURES_DIR, 'tasks.png')
   figures.save(film.tasks_figure(), path)
   yield page.image(

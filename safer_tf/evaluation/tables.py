@@ -40,7 +40,7 @@ COLUMNS = {
         'task', 'mode', 'max_unsafe_fraction', 'latent_bound', 'rollout',
         'steps', 'unsafe_fraction', 'git_revision', 'seed', 'protocol',
         'prior', 'action_source', 'episodes', 'unsafe_episodes',
-        'success_rate',
+        'success_rate', 'unsafe_fraction_upper',
     ),
     'likelihood': (
         'method', 'split', 'unsafe_share_above_safe_median', 'n_safe',

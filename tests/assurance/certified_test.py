@@ -20,7 +20,9 @@ _GRID = np.linspace(0.2, 4.0, 32)
 def _problem(rng, n_episodes=400, n_steps=8, dependence=0.6):
   """Latents whose true share of unsafe actions is known at every bound.
 
-  Labels and latents of an episode's steps share a common cause each. The
+  Labels and latents of an episode's steps share a common cause each, though a
+  test that takes them for independent would rarely be caught here: for that
+  there is `_edge_problem`. The
   margins stay uniform: a safe latent lies below eta with probability u =
   eta / 4, an unsafe one with u ** power.
   """
@@ -190,6 +192,33 @@ def test_what_cannot_be_certified():
     certified.certified_bound(latents, 0.15, 0.95, n_steps - 1)
   with pytest.raises(errors.UserError, match='confidence'):
     certified.certified_bound(latents, 0.15, 1.0, n_steps)
+
+
+def test_the_upper_bound_on_a_share_covers_though_steps_depend():
+  # Episodes wholly safe or wholly unsafe, rolled out until there are enough
+  # steps; a binomial bound over steps would cover about half of the time.
+  rng = np.random.default_rng(8)
+  covered, as_if_independent = [], []
+  for _ in range(150):
+    steps = rng.integers(10, 31, 200)
+    steps = steps[:np.searchsorted(np.cumsum(steps), 1500) + 1]
+    unsafe = steps * (rng.random(len(steps)) < 0.1)
+    upper = certified.unsafe_share_upper(unsafe, steps, 30)
+    covered.append(upper >= 0.1)
+    as_if_independent.append(certified.exact_binomial_upper(
+        int(unsafe.sum()), int(steps.sum())) >= 0.1)
+  assert _rate_is_allowed(~np.array(covered))
+  assert not _rate_is_allowed(~np.array(as_if_independent))
+
+
+def test_the_upper_bound_on_a_share_closes_in():
+  steps = np.full(4000, 20)
+  unsafe = np.random.default_rng(9).binomial(20, 0.1, 4000)
+  assert 0.1 < certified.unsafe_share_upper(unsafe, steps, 30) < 0.115
+  assert certified.unsafe_share_upper(unsafe * 0, steps, 30) < 0.005
+  assert certified.unsafe_share_upper(steps, steps, 30) == 1.0
+  with pytest.raises(errors.UserError, match='time limit'):
+    certified.unsafe_share_upper(unsafe, steps, 19)
 
 
 def test_exact_binomial_upper_inverts_the_binomial():

@@ -93,6 +93,21 @@ def test_methods_without_learning_need_no_agent(root):
   assert os.listdir(path) == [layout.EVALUATION]
 
 
+def test_an_environment_of_ones_own_is_rolled_out(root):
+  opened = []
+
+  def make_env(name):
+    opened.append(name)
+    return envs.load_task(_TASK)
+
+  own = {'task': 'pour', 'make_env': make_env}
+  evaluate.evaluate(
+      root, 3, method='safer_prior_zero', num_episodes=1, **own
+  )
+  calibrate.calibrate(root, 0, num_steps=1, max_episode_steps=30, **own)
+  assert opened == ['pour', 'pour']
+
+
 def test_an_untrained_cell_is_an_error(root):
   with pytest.raises(errors.UserError, match='train_agent'):
     evaluate.evaluate(root, 5, task=_TASK, method='safer', num_episodes=1)
@@ -134,14 +149,16 @@ def test_replays_are_the_first_of_their_kind_and_exact():
 
 
 def test_calibration_has_a_row_for_each_bound_that_admits(root):
-  result = calibrate.calibrate(root, 0, task=_TASK, num_steps=35)
+  result = calibrate.calibrate(
+      root, 0, task=_TASK, num_steps=35, max_episode_steps=30
+  )
   rows = {
       (row['mode'], row['max_unsafe_fraction']): row for row in result['rows']
   }
   assert set(rows) == {('exact', 0.0), ('exact', 0.15), ('paper', 0.15)}
   for row in result['rows']:
     assert row['steps'] >= 35 and row['episodes'] >= 2
-    assert 0 <= row['unsafe_fraction'] <= 1
+    assert 0 <= row['unsafe_fraction'] < row['unsafe_fraction_upper'] <= 1
   # The same bound is rolled out once, and counts for both.
   one, other = rows['exact', 0.0], rows['paper', 0.15]
   assert one['unsafe_fraction'] == other['unsafe_fraction']

@@ -33,10 +33,13 @@ _STAGE = {
 }
 
 
-def _agent(root, method, seed, evaluated=True, variant='default', bound=1.5):
-  directory = layout.agent_dir(root, 'seen', _TASK, method, variant, seed)
+def _agent(
+    root, method, seed, evaluated=True, variant='default', bound=1.5,
+    task=_TASK,
+):
+  directory = layout.agent_dir(root, 'seen', task, method, variant, seed)
   result = {
-      'protocol': 'seen', 'task': _TASK, 'method': method, 'variant': variant,
+      'protocol': 'seen', 'task': task, 'method': method, 'variant': variant,
       'seed': seed, 'encoder': 'prior', 'max_unsafe_fraction': 0.15,
       'assurance_mode': 'exact', 'latent_bound': bound, 'env_steps': 2400,
       'train_success_rate': 0.5, 'violations': 240, 'clip_rate': 0.0,
@@ -266,6 +269,18 @@ def test_the_page_stands_alone_and_shows_what_there_is(root):
       'lambda_1', '6.2%', '4,321 episodes', '18.8%', '0.0312',
   ):
     assert text in page, text
+
+
+def test_the_page_of_other_tasks_does_not_speak_of_ours(tmp_path):
+  root_dir = str(tmp_path)
+  _agent(root_dir, 'safer', 0, task='pour')
+  report.make_report(root_dir)
+  with open(os.path.join(root_dir, layout.REPORT), encoding='utf-8') as file:
+    page = file.read()
+  assert 'pour' in page and 'that was unsafe' in page
+  for text in ('robot', 'extracts', 'touched the container', '21.0 / 610',
+               'Figure 10'):
+    assert text not in page, text
 
 
 def test_everything_comes_again_from_the_results_alone(root, tmp_path):
