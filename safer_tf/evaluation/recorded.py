@@ -6,8 +6,10 @@ of that copy and of its own stages, whose rows come first.
 
 from __future__ import annotations
 
+import ast
 import math
 import os
+import re
 import shutil
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
@@ -20,6 +22,8 @@ from safer_tf.evaluation import tables
 DATA_CARD = 'data_card.json'
 REPLAYS = 'replays.json'
 PROVENANCE = 'provenance.json'
+
+_LEARNING = re.compile(r'^(make_agent\.\w+) = (.+)$', re.MULTILINE)
 
 # Variants of this prefix belong to the sweep over the latent bound; the rest of
 # the name is the target.
@@ -205,6 +209,27 @@ def made_from(directory: str) -> dict[str, str]:
     card = record.get('inputs', {}).get('prior_spec')
     if kind == layout.AGENTS_DIR and card:
       found[f'agent/{run}'] = card
+  return found
+
+
+def learning(directory: str) -> dict[str, dict[str, Any]]:
+  """How recorded agents learnt.
+
+  Args:
+    directory: of the recorded tables.
+
+  Returns:
+    The values of `make_agent` by gin name, by the agent's run, e.g.
+    `seen/extract_08/sac/default/seed0`.
+  """
+  found = {}
+  for record in _read(directory, PROVENANCE):
+    kind, _, run = record['stage'].partition('/')
+    if kind == layout.AGENTS_DIR:
+      found[run] = {
+          name: ast.literal_eval(text) for name, text in
+          _LEARNING.findall(record.get('config', ''))
+      }
   return found
 
 

@@ -77,7 +77,7 @@ def reproduce(
         f'{", ".join(matrix.parts)}, methods {", ".join(matrix.methods)}.'
     )
   if recorded:
-    todo = _with_recorded(todo, recorded, root_dir)
+    todo = _with_recorded(todo, recorded, root_dir, gin_files, bindings)
   wanted.check(todo, _config(), gin_files, bindings)
   todo = cells.without_unneeded(todo)
   log_dir = os.path.join(root_dir, layout.LOGS_DIR)
@@ -105,11 +105,20 @@ def reproduce(
 
 
 def _with_recorded(
-    todo: Sequence[cells.Cell], source: str, root_dir: str
+    todo: Sequence[cells.Cell], source: str, root_dir: str,
+    gin_files: Sequence[str], bindings: Sequence[str],
 ) -> list[cells.Cell]:
   """The cells, those marked whose results earlier runs recorded."""
   copy = recorded_lib.adopt(source, root_dir)
-  known = recorded_lib.finished_cells(copy, _config())
+  different = wanted.learnt_otherwise(
+      todo, recorded_lib.learning(copy), gin_files, bindings
+  )
+  for run, what in different.items():
+    print(f'Recorded with other settings, to run again: {run} ({what})')
+  known = {
+      name for name in recorded_lib.finished_cells(copy, _config())
+      if name.partition('/')[2] not in different
+  }
   marked = [
       dataclasses.replace(cell, recorded=True) if cell.name in known else cell
       for cell in todo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import collections
 import math
 import os
 from typing import Any, Iterator, Mapping, Sequence
@@ -45,6 +46,13 @@ def check(
       _check_calibration(cell, config)
     elif cell.name == 'data':
       _check_data(cell)
+  for run, different in learnt_otherwise(
+      finished, _learning_of(finished), gin_files, bindings
+  ).items():
+    raise errors.UserError(
+        f'The agent {run} was trained with other settings: {different}. '
+        f'{_REMEDY} directory.'
+    )
   priors = [cell for cell in finished if cell.kind == 'prior']
   try:
     for cell in priors:
@@ -93,6 +101,48 @@ def check_recorded(
         )
 
 
+def learnt_otherwise(
+    todo: Sequence[cells.Cell], learnt: Mapping[str, Mapping[str, Any]],
+    gin_files: Sequence[str], bindings: Sequence[str],
+) -> dict[str, str]:
+  """Agents that learnt in another way than the config asks for.
+
+  Args:
+    todo: all cells.
+    learnt: values of `make_agent` by gin name, by an agent's run.
+    gin_files: those in force; each agent's own come and go meanwhile.
+    bindings: likewise.
+
+  Returns:
+    What differs, by run.
+  """
+  alike = collections.defaultdict(list)
+  for cell in todo:
+    run = cell.name.partition('/')[2]
+    if cell.kind == 'agent' and learnt.get(run):
+      given = (
+          each for each in cell.given('gin_bindings')
+          if not each.startswith('train_agent.')
+      )
+      alike[tuple(cell.given('gin_file')), tuple(given)].append(run)
+  different = {}
+  try:
+    for (own_files, own_bindings), runs in alike.items():
+      _parse(own_files, own_bindings)
+      for run in runs:
+        said = [
+            f'{name} was {found!r}, is now {asked!r}'
+            for name, found in learnt[run].items()
+            if (asked := value(name, found)) != found
+        ]
+        if said:
+          different[run] = '; '.join(said)
+  finally:
+    if alike:
+      _parse(gin_files, bindings)
+  return different
+
+
 def value(name: str, default: Any) -> Any:
   """A gin value, or what stands for it where it is not set."""
   try:
@@ -124,6 +174,22 @@ def _check_agent(cell: cells.Cell, config: recorded.Config) -> None:
       f'{config.assurance_mode} {config.max_unsafe_fraction}, '
       f'{stated or "whatever that gives"}. {_REMEDY} directory.'
   )
+
+
+def _learning_of(
+    finished: Sequence[cells.Cell]
+) -> dict[str, dict[str, Any]]:
+  """Values of `make_agent` by gin name, by the run of a finished agent."""
+  found = {}
+  for cell in finished:
+    path = os.path.join(os.path.dirname(cell.finished_file), layout.SETTINGS)
+    if cell.kind == 'agent' and os.path.exists(path):
+      settings = files.read_json(path, 'the settings of an agent')
+      found[cell.name.partition('/')[2]] = {
+          f'make_agent.{name}': tuple(given) if isinstance(given, list)
+          else given for name, given in settings.get('make_agent', {}).items()
+      }
+  return found
 
 
 def _check_prior_of(

@@ -357,6 +357,53 @@ def test_an_agent_of_a_replaced_box_is_not_taken_for_finished(
     again(0.7)
 
 
+def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
+    finished, tmp_path
+):
+  (tmp_path / layout.SETTINGS).write_text(json.dumps({
+      'make_agent': {'gamma': 0.9, 'hidden_units': [128, 128]},
+  }))
+  found = {
+      'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
+      'eval_episodes': 100, 'assurance_mode': 'exact',
+      'max_unsafe_fraction': 0.15, 'latent_bound': 0.5,
+  }
+
+  def again(gamma):
+    return finished('agent/a', 'result.json', found, (
+        f'--root_dir={tmp_path}', '--gin_file=methods/safer.gin',
+        f'--gin_bindings=make_agent.gamma = {gamma}',
+    ))
+
+  assert again(0.9).endswith('report')
+  with pytest.raises(errors.UserError, match='gamma was 0.9, is now 0.8'):
+    again(0.8)
+
+
+def test_recorded_agents_that_learnt_otherwise_are_told(tmp_path):
+  source = tmp_path / 'recorded results'
+  run = f'seen/{envs.EVALUATION[0]}/sac/default/seed0'
+  files.write_json(str(source / 'provenance.json'), [{
+      'stage': f'agents/{run}', 'inputs': {},
+      'config': 'make_agent.gamma = 0.95\nmake_agent.hidden_units = (9, 9)\n',
+  }])
+  assert recorded_lib.learning(str(source)) == {
+      run: {'make_agent.gamma': 0.95, 'make_agent.hidden_units': (9, 9)}
+  }
+  todo = [cells.Cell(
+      f'agent/{run}', 'none',
+      ('--gin_file=methods/sac.gin',
+       '--gin_bindings=make_agent.hidden_units = (9, 9)'), ''
+  )]
+  learnt = recorded_lib.learning(str(source))
+  assert not wanted.learnt_otherwise(todo, learnt, [], [])
+  learnt[run]['make_agent.gamma'] = 0.99
+  assert wanted.learnt_otherwise(todo, learnt, [], []) == {
+      run: 'make_agent.gamma was 0.99, is now 0.95'
+  }
+  gin.clear_config()
+
+
 def test_the_priors_of_recorded_agents_are_known(tmp_path):
   files.write_json(str(tmp_path / 'provenance.json'), [
       {'stage': 'agents/seen/a/safer/default/seed0',
