@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 from typing import Mapping, Sequence
@@ -113,8 +114,10 @@ def _with_recorded(
   different = wanted.learnt_otherwise(
       todo, recorded_lib.learning(copy), gin_files, bindings
   )
-  for run, what in different.items():
-    print(f'Recorded with other settings, to run again: {run} ({what})')
+  for what, count in collections.Counter(different.values()).items():
+    runs = [run for run in different if different[run] == what]
+    print(f'{count} recorded agents learnt otherwise ({what}) and are run '
+          f'again: {runs[0]}{" and others" if count > 1 else ""}.')
   known = {
       name for name in recorded_lib.finished_cells(copy, _config())
       if name.partition('/')[2] not in different

@@ -380,28 +380,37 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
     again(0.8)
 
 
-def test_recorded_agents_that_learnt_otherwise_are_told(tmp_path):
-  source = tmp_path / 'recorded results'
-  run = f'seen/{envs.EVALUATION[0]}/sac/default/seed0'
+@pytest.mark.parametrize('gamma', [0.95, 0.99])
+def test_recorded_agents_that_learnt_otherwise_are_run_again(
+    tmp_path, capsys, gamma
+):
+  source, root = tmp_path / 'recorded results', tmp_path / 'run'
+  root.mkdir()
+  row = {
+      'protocol': 'seen', 'task': envs.EVALUATION[0], 'method': 'sac',
+      'variant': 'default', 'seed': 0, 'env_steps': 50_000,
+      'eval_episodes': 100, 'encoder': 'prior', 'git_revision': 'a',
+      'assurance_mode': '',
+  }
+  tables.write(str(source), 'table1', [row])
+  run = f'seen/{row["task"]}/sac/default/seed0'
   files.write_json(str(source / 'provenance.json'), [{
       'stage': f'agents/{run}', 'inputs': {},
-      'config': 'make_agent.gamma = 0.95\nmake_agent.hidden_units = (9, 9)\n',
+      'config': f'make_agent.gamma = {gamma}\nmake_agent.hidden_units = (9, 9)',
   }])
-  assert recorded_lib.learning(str(source)) == {
-      run: {'make_agent.gamma': 0.95, 'make_agent.hidden_units': (9, 9)}
-  }
-  todo = [cells.Cell(
-      f'agent/{run}', 'none',
-      ('--gin_file=methods/sac.gin',
-       '--gin_bindings=make_agent.hidden_units = (9, 9)'), ''
-  )]
-  learnt = recorded_lib.learning(str(source))
-  assert not wanted.learnt_otherwise(todo, learnt, [], [])
-  learnt[run]['make_agent.gamma'] = 0.99
-  assert wanted.learnt_otherwise(todo, learnt, [], []) == {
-      run: 'make_agent.gamma was 0.99, is now 0.95'
-  }
+  given = ('--gin_bindings=make_agent.hidden_units = (9, 9)',)
+  todo = [
+      cells.Cell(f'agent/{run}', 'none',
+                 ('--gin_file=methods/sac.gin', *given), 'x'),
+      cells.Cell(f'evaluate/{run}', 'none', (), 'x'),
+  ]
   gin.clear_config()
+  marked = reproduce._with_recorded(todo, str(source), str(root), [], [])
+  gin.clear_config()
+  same = gamma == 0.95  # That of gin/base.gin.
+  assert [cell.recorded for cell in marked] == [same, same]
+  told = f'gamma was {gamma}, is now 0.95' in capsys.readouterr().out
+  assert told == (not same)
 
 
 def test_the_priors_of_recorded_agents_are_known(tmp_path):
