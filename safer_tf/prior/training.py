@@ -108,6 +108,8 @@ def train_prior(
   directory = layout.prior_dir(root_dir, protocol, prior)
   data_dir = layout.data_dir(root_dir)
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
+  for split in ('validation', 'test'):
+    store.split(split)  # Data that are too few are told before hours are spent.
   tf.keras.utils.set_random_seed(seed)
   model = skill_prior.SkillPrior(
       store.spec.observation_shape, store.spec.action_size, window

@@ -28,7 +28,7 @@ def write(
     tasks: names of the tasks.
     per_task: episodes of each.
     steps: of the longest episode.
-    broken: tasks whose observations are NaN.
+    broken: tasks whose observations are so large that the loss overflows.
   """
   dataset.write_dataset(
       layout.data_dir(root_dir), spec,
@@ -52,7 +52,7 @@ def _episodes(
       if spec.observation_dtype == 'uint8':
         state = np.round(state * 255)
       elif task in broken:
-        state[:] = np.nan
+        state[:] = 1e38
       yield schema.Episode(
           observation=state.astype(spec.observation_dtype),
           action=action.astype(np.float32),

@@ -197,6 +197,13 @@ def test_missing_data_are_told(tmp_path):
     training.train_prior(str(tmp_path))
 
 
+def test_too_few_data_are_told_before_training(tmp_path):
+  synthetic.write(str(tmp_path), tasks=('one',), per_task=4)
+  gin.bind_parameter('train_prior.num_steps', 10**9)
+  with pytest.raises(errors.UserError, match='split of .* is empty'):
+    training.train_prior(str(tmp_path))
+
+
 def test_held_out_leaves_out_the_evaluation_tasks(tmp_path):
   tasks = protocols.training_tasks(protocols.HELD_OUT)
   assert set(tasks) == set(envs.ALL) - set(envs.EVALUATION)
