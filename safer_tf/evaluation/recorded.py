@@ -11,7 +11,7 @@ import math
 import os
 import re
 import shutil
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Collection, Iterable, Mapping, NamedTuple, Sequence
 
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -112,6 +112,41 @@ def adopt(source: str, root_dir: str) -> str:
   return copy
 
 
+def forget(directory: str, runs: Collection[str]) -> None:
+  """Takes agents out of recorded tables.
+
+  Args:
+    directory: of the recorded tables.
+    runs: of agents, e.g. `seen/extract_08/sac/default/seed0`.
+  """
+  shown = {run.rsplit('/', 2)[0] for run in runs}  # Films know no seed.
+  for name, owner in _OWNER.items():
+    if owner == _AGENT:
+      gone, named = runs, _run
+    elif name == PROVENANCE:
+      gone, named = {f'{layout.AGENTS_DIR}/{run}' for run in runs}, _stage
+    elif name == REPLAYS:
+      gone, named = shown, _shown
+    else:
+      continue
+    rows = _read(directory, name)
+    kept = [row for row in rows if named(row) not in gone]
+    if len(kept) < len(rows):
+      _write(directory, name, kept)
+
+
+def _run(row: Mapping[str, Any]) -> str:
+  return '/'.join(str(row[key]) for key in _AGENT[:-1]) + f'/seed{row["seed"]}'
+
+
+def _stage(row: Mapping[str, Any]) -> str:
+  return row['stage']
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+  return '/'.join(row[key] for key in _OWNER[REPLAYS])
+
+
 def base_dir(root_dir: str, has_agents: bool) -> str | None:
   """Where the rows are that a run adds its own to.
 
@@ -164,10 +199,7 @@ def finished_cells(directory: str, config: Config) -> set[str]:
   for name in ('table1', 'ablations', 'tradeoff'):
     for row in tables.read(directory, name):
       if is_of(row, config):
-        run = '/'.join(str(row[key]) for key in _AGENT[:-1])
-        found |= {
-            f'{kind}/{run}/seed{row["seed"]}' for kind in ('agent', 'evaluate')
-        }
+        found |= {f'{kind}/{_run(row)}' for kind in ('agent', 'evaluate')}
   # A bound of 0 admits nothing that could be rolled out.
   nothing = {
       (row['protocol'], row['prior'], row['max_unsafe_fraction'])

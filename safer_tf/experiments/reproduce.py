@@ -68,9 +68,10 @@ def reproduce(
   """
   matrix = matrix_lib.Matrix().narrowed(only, tasks, methods, seeds)
   root_dir = os.path.abspath(root_dir)
-  todo = builder.Builder(
+  build = builder.Builder(
       root_dir, seed, gin_files, bindings, _sizes()
-  ).build(matrix)
+  ).build
+  todo = build(matrix)
   if not todo:
     raise errors.UserError(
         'Nothing of the matrix is left by --only, --tasks and --methods: '
@@ -78,7 +79,15 @@ def reproduce(
         f'{", ".join(matrix.parts)}, methods {", ".join(matrix.methods)}.'
     )
   if recorded:
-    todo = _with_recorded(todo, recorded, root_dir, gin_files, bindings)
+    copy = recorded_lib.adopt(recorded, root_dir)
+    # Of the whole matrix: means must not be over agents of two kinds.
+    different = wanted.learnt_otherwise(
+        build(matrix_lib.Matrix()), recorded_lib.learning(copy), gin_files,
+        bindings,
+    )
+    recorded_lib.forget(copy, different)
+    _tell(different)
+    todo = _with_recorded(todo, copy, root_dir)
   wanted.check(todo, _config(), gin_files, bindings)
   todo = cells.without_unneeded(todo)
   log_dir = os.path.join(root_dir, layout.LOGS_DIR)
@@ -106,28 +115,26 @@ def reproduce(
 
 
 def _with_recorded(
-    todo: Sequence[cells.Cell], source: str, root_dir: str,
-    gin_files: Sequence[str], bindings: Sequence[str],
+    todo: Sequence[cells.Cell], copy: str, root_dir: str
 ) -> list[cells.Cell]:
   """The cells, those marked whose results earlier runs recorded."""
-  copy = recorded_lib.adopt(source, root_dir)
-  different = wanted.learnt_otherwise(
-      todo, recorded_lib.learning(copy), gin_files, bindings
-  )
-  for what, count in collections.Counter(different.values()).items():
-    runs = [run for run in different if different[run] == what]
-    print(f'{count} recorded agents learnt otherwise ({what}) and are run '
-          f'again: {runs[0]}{" and others" if count > 1 else ""}.')
-  known = {
-      name for name in recorded_lib.finished_cells(copy, _config())
-      if name.partition('/')[2] not in different
-  }
+  known = recorded_lib.finished_cells(copy, _config())
   marked = [
       dataclasses.replace(cell, recorded=True) if cell.name in known else cell
       for cell in todo
   ]
   wanted.check_recorded(marked, root_dir, recorded_lib.made_from(copy))
   return marked
+
+
+def _tell(different: Mapping[str, str]) -> None:
+  """Says which recorded agents do not count."""
+  for what, count in collections.Counter(different.values()).items():
+    runs = [run for run in different if different[run] == what]
+    print(
+        f'{count} recorded agents learnt otherwise ({what}) and do not count: '
+        f'{runs[0]}{" and others" if count > 1 else ""}.'
+    )
 
 
 def _config() -> recorded_lib.Config:

@@ -381,8 +381,8 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
 
 
 @pytest.mark.parametrize('gamma', [0.95, 0.99])
-def test_recorded_agents_that_learnt_otherwise_are_run_again(
-    tmp_path, capsys, gamma
+def test_recorded_agents_that_learnt_otherwise_do_not_count(
+    tmp_path, monkeypatch, capsys, gamma
 ):
   source, root = tmp_path / 'recorded results', tmp_path / 'run'
   root.mkdir()
@@ -392,7 +392,9 @@ def test_recorded_agents_that_learnt_otherwise_are_run_again(
       'eval_episodes': 100, 'encoder': 'prior', 'git_revision': 'a',
       'assurance_mode': '',
   }
-  tables.write(str(source), 'table1', [row])
+  tables.write(
+      str(source), 'table1', [row, {**row, 'task': envs.EVALUATION[1]}]
+  )
   run = f'seen/{row["task"]}/sac/default/seed0'
   files.write_json(str(source / 'provenance.json'), [{
       'stage': f'agents/{run}', 'inputs': {},
@@ -404,11 +406,26 @@ def test_recorded_agents_that_learnt_otherwise_are_run_again(
                  ('--gin_file=methods/sac.gin', *given), 'x'),
       cells.Cell(f'evaluate/{run}', 'none', (), 'x'),
   ]
+  to_run = []
+
+  def execute(found, *_):
+    to_run.extend(cell.name for cell in found if not cell.finished)
+    return {cell.name: 'done' for cell in found}
+
   gin.clear_config()
-  marked = reproduce._with_recorded(todo, str(source), str(root), [], [])
+  monkeypatch.setattr(builder.Builder, 'build', lambda *_: todo)
+  monkeypatch.setattr(report, 'make_report', lambda root: 'report')
+  monkeypatch.setattr(executor, 'execute', execute)
+  monkeypatch.setattr(report, 'printed_table', lambda root: '')
+  reproduce.reproduce(str(root), recorded=str(source))
   gin.clear_config()
   same = gamma == 0.95  # That of gin/base.gin.
-  assert [cell.recorded for cell in marked] == [same, same]
+  copy = str(root / layout.RECORDED_DIR)
+  tasks = [row['task'] for row in tables.read(copy, 'table1')]
+  assert tasks == list(envs.EVALUATION[:2][0 if same else 1:])
+  assert len(recorded_lib.learning(copy)) == same
+  assert len(tables.read(str(source), 'table1')) == 2  # Only the copy's go.
+  assert to_run == ([] if same else [cell.name for cell in todo])
   told = f'gamma was {gamma}, is now 0.95' in capsys.readouterr().out
   assert told == (not same)
 
