@@ -38,8 +38,9 @@ def git_revision() -> str:
 
 def _git(directory: str, *arguments: str) -> str:
   return subprocess.run(
-      ('git', '-C', directory, *arguments), check=True, text=True,
-      capture_output=True,
+      # A lock would be in the way of a commit meanwhile.
+      ('git', '--no-optional-locks', '-C', directory, *arguments),
+      check=True, text=True, capture_output=True,
   ).stdout.strip()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import numbers
 import os
 import zipfile
 import zlib
@@ -25,6 +26,7 @@ from safer_tf.data import shards
 
 # Fields of an episode that hold a value for each step.
 _OF_STEPS = ('observation', 'action', 'reward', 'unsafe')
+_ROUNDING = 1e-5  # What scaling in float32 may leave.
 _OWN = 'episodes'  # How shards of data of one's own are named.
 
 
@@ -276,14 +278,12 @@ def check(
   Raises:
     UserError: it does not suit the spec.
   """
-  arrays = {name: np.asarray(getattr(episode, name)) for name in _OF_STEPS}
-  steps = arrays['action'].shape[:1]
-  wrong = _misfit(arrays, {
-      'observation': steps + spec.observation_shape,
-      'action': steps + (spec.action_size,), 'reward': steps, 'unsafe': steps,
-  }, spec.observation_dtype)
-  if not wrong and not isinstance(episode.noise, (int, float)):
-    wrong = f'noise is {episode.noise!r}; expected a number, 0 if none is known'
+  try:
+    arrays = {name: np.asarray(getattr(episode, name)) for name in _OF_STEPS}
+  except ValueError as error:
+    wrong = f'its fields are ragged ({error})'
+  else:
+    wrong = _misnamed(episode) or _misfit(arrays, spec)
   if wrong:
     raise errors.UserError(
         f'Episode {episode.index} of {episode.task} does not suit the dataset '
@@ -292,32 +292,57 @@ def check(
   return dataclasses.replace(
       episode, observation=arrays['observation'], action=arrays['action'],
       reward=arrays['reward'], unsafe=arrays['unsafe'].astype(bool),
+      success=bool(episode.success), noise=float(episode.noise),
+      seed=int(episode.seed), index=int(episode.index),
   )
 
 
+def _misnamed(episode: schema.Episode) -> str:
+  """What is wrong with what an episode has one of; empty if nothing is."""
+  for name, kind, expected in (
+      ('task', str, 'its name'), ('seed', numbers.Integral, 'a whole number'),
+      ('index', numbers.Integral, 'a whole number'),
+      ('noise', numbers.Real, 'a number, 0 if none is known'),
+  ):
+    given = getattr(episode, name)
+    if not isinstance(given, kind) or given != given:  # A NaN.
+      return f'{name} is {given!r}; expected {expected}'
+  success = np.asarray(episode.success)
+  if success.shape or success.item() not in (0, 1):
+    return f'success is {episode.success!r}; expected one label, 0 or 1'
+  return ''
+
+
 def _misfit(
-    arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]],
-    observation_dtype: str,
+    arrays: Mapping[str, np.ndarray], spec: schema.EpisodeSpec
 ) -> str:
   """What is wrong with an episode's arrays; empty if nothing is."""
-  if not len(arrays['reward']):
-    return 'it has no step'
+  if not arrays['reward'].shape or not len(arrays['reward']):
+    return 'it has no rewards, so no step'
+  steps = arrays['reward'].shape
+  shapes = {
+      'observation': steps + spec.observation_shape,
+      'action': steps + (spec.action_size,), 'reward': steps, 'unsafe': steps,
+  }
   for name, array in arrays.items():
     if array.shape != shapes[name]:
-      return f'{name} has shape {array.shape}; expected {shapes[name]}'
+      return (
+          f'{name} has shape {array.shape}; expected {shapes[name]}, as there '
+          f'are {len(arrays["reward"])} rewards'
+      )
     if array.dtype.kind not in 'biuf':
       return f'{name} is {array.dtype}; expected numbers'
     if array.dtype.kind == 'f' and not np.isfinite(array).all():
       return f'{name} holds a NaN or an infinity'
-  if arrays['observation'].dtype != observation_dtype:
+  if arrays['observation'].dtype != spec.observation_dtype:
     return (
         f'observation is {arrays["observation"].dtype}; expected '
-        f'{observation_dtype}'
+        f'{spec.observation_dtype}'
     )
   largest = np.abs(arrays['action']).max()
-  if largest > 1:
+  if largest > 1 + _ROUNDING:
     return (
-        f'action holds a component of {largest:.4g} in absolute value; scale '
+        f'action holds a component of {largest:.7g} in absolute value; scale '
         'actions to [-1, 1]'
     )
   if not np.isin(arrays['unsafe'], (0, 1)).all():

@@ -190,6 +190,7 @@ def _untrained_cell(
       'variant': variant, 'prior': prior, 'encoder': 'prior',
       'action_space': 'latent', 'assurance_mode': mode,
       'max_unsafe_fraction': target, 'latent_bound': bound, 'seed': seed,
+      'bound_protocol': bound_protocol,
       'env_steps': 0, 'git_revision': provenance.git_revision(),
   }
 

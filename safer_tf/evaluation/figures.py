@@ -104,6 +104,7 @@ def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
       )
       if points:
         target, observed, upper = 100 * np.transpose(points)
+        target = target + 0.25 * (i - (len(tasks) - 1) / 2)  # Side by side.
         shade = 0.45 + 0.5 * i / len(tasks)
         panel.plot(
             target, observed, marker='osD^vP'[i % 6], ms=4.5, lw=1,
@@ -111,8 +112,8 @@ def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
             label=style.task_label(task),
         )
         panel.vlines(
-            target + 0.5 * (i - len(tasks) / 2), observed, upper,
-            color=style.MODE_COLOURS[mode], alpha=shade, lw=0.8,
+            target, observed, upper, color=style.MODE_COLOURS[mode],
+            alpha=shade, lw=0.8,
         )
     panel.set_title(f'{mode} bound')
     panel.set_xlabel('tolerated unsafe share (%)')

@@ -124,7 +124,7 @@ def _curve_entries(
 ) -> Iterator[Entry]:
   yield Entry(
       f'success{suffix}', f'Success during training{note}',
-      'Share of the latest training episodes that extracted the object: higher '
+      'Share of the latest training episodes that succeeded: higher '
       'is better; lines are means over seeds, bands their range; dashed and '
       "dotted: a method's other variants.",
       lambda: figures.curves(lines, 'success_rate', 'success (%)', 100),
@@ -296,9 +296,10 @@ def _priors(table: Table) -> Iterator[Entry]:
           'Random latents inside each bound, acted out in the simulator: '
           'points in the grey area below the dashed line were unsafe no more '
           'often than the bound tolerates offline, which is what it promises '
-          'something about. Each is the share over all steps of some 200 '
-          'episodes (of one, in the paper); a line leads up to its 95% upper '
-          'confidence bound, each by itself.',
+          'something about. Each is the share over all steps of '
+          f'{tables.span(int(r["episodes"]) for r in rollouts)} episodes (of '
+          'one, in the paper); a line leads up to its 95% upper confidence '
+          'bound, each by itself.',
           functools.partial(figures.calibration, rollouts),
       )
 

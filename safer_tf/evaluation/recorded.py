@@ -7,6 +7,7 @@ of that copy and of its own stages, whose rows come first.
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
 import os
 import re
@@ -124,7 +125,11 @@ def forget(directory: str, runs: Collection[str]) -> None:
     if owner == _AGENT:
       gone, named = runs, _run
     elif name == PROVENANCE:
-      gone, named = {f'{layout.AGENTS_DIR}/{run}' for run in runs}, _stage
+      gone = {
+          f'{layout.AGENTS_DIR}/{run}{stage}' for run in runs
+          for stage in ('', '/evaluation')
+      }
+      named = _stage
     elif name == REPLAYS:
       gone, named = shown, _shown
     else:
@@ -212,6 +217,8 @@ def finished_cells(directory: str, config: Config) -> set[str]:
         row['max_unsafe_fraction'] for row in rows
         if row['mode'] == config.assurance_mode
         and row['steps'] >= config.calibration_steps
+        # Those of an earlier release have none.
+        and not math.isnan(row['unsafe_fraction_upper'])
     }
     needed = {
         target for target in config.targets
@@ -254,14 +261,14 @@ def learning(directory: str) -> dict[str, dict[str, Any]]:
     The values of `make_agent` by gin name, by the agent's run, e.g.
     `seen/extract_08/sac/default/seed0`.
   """
-  found = {}
+  found: dict[str, dict[str, Any]] = {}
   for record in _read(directory, PROVENANCE):
     kind, _, run = record['stage'].partition('/')
-    if kind == layout.AGENTS_DIR:
-      found[run] = {
-          name: ast.literal_eval(text) for name, text in
-          _LEARNING.findall(record.get('config', ''))
-      }
+    if kind == layout.AGENTS_DIR and not run.endswith('/evaluation'):
+      found[run] = {}
+      for name, text in _LEARNING.findall(record.get('config', '')):
+        with contextlib.suppress(ValueError, SyntaxError):  # A macro's name.
+          found[run][name] = ast.literal_eval(text)
   return found
 
 

@@ -154,6 +154,9 @@ def _headline(results: _Results) -> Iterator[tuple[str, str]]:
 
 def _films(results: _Results, root_dir: str) -> Iterator[str]:
   yield page.heading('A safe and an unsafe episode', 'films')
+  if not results.is_of_extraction():
+    yield page.left_out('Episodes', "played again are this project's tasks")
+    return
   chosen = choose_replays(results.replays)
   if not chosen:
     yield page.left_out('Episodes', 'no evaluation recorded any')
@@ -164,8 +167,6 @@ def _films(results: _Results, root_dir: str) -> Iterator[str]:
       yield page.left_out('Episodes', str(error))
     else:
       yield from _clips(takes, root_dir)
-  if not results.is_of_extraction():
-    return
   path = os.path.join(root_dir, layout.FIGURES_DIR, 'tasks.png')
   figures.save(film.tasks_figure(), path)
   yield page.image(
@@ -342,10 +343,8 @@ def _data(results: _Results) -> Iterator[str]:
     yield page.left_out('The data card', 'no dataset belongs to this run')
     return
   yield page.paragraph(
-      'Episodes of a scripted policy, noisy to different degrees. '
-      '<i>Unsafe</i> is the share of steps in which the arm touched the '
-      'container, <i>success</i> the share of episodes that ended with the '
-      'object out of it.'
+      'The episodes that priors were trained on. <i>Unsafe</i> is the share of '
+      'unsafe steps, <i>success</i> the share of successful episodes.'
   )
   body = [_counts('all', results.card['total'])]
   for title, key in (

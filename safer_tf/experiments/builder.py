@@ -241,7 +241,7 @@ class Builder:
         (f'assurance/{protocol}/{prior}',), (
             f"calibrate.task = '{task}'", f"calibrate.prior = '{prior}'",
             f"calibrate.protocol = '{protocol}'",
-        ), extra=('--calibrate',),
+        ), (f'methods/{prior}.gin',), extra=('--calibrate',),
     )
 
   def _needed(self, cell: cells.Cell) -> list[cells.Cell]:
@@ -306,7 +306,7 @@ class Builder:
         ), (f'prior/{protocol}/{prior}',), (
             f"compute_assurance.prior = '{prior}'",
             f"compute_assurance.protocol = '{protocol}'",
-        ),
+        ), (f'methods/{prior}.gin',),
     )
 
   def _cell(

@@ -80,13 +80,15 @@ def reproduce(
     )
   if recorded:
     copy = recorded_lib.adopt(recorded, root_dir)
-    # Of the whole matrix: means must not be over agents of two kinds.
+    learnt = recorded_lib.learning(copy)
+    # Of all seeds and methods: means must not be over agents of two kinds.
+    seeds = sorted({run.rpartition('seed')[2] for run in learnt})
     different = wanted.learnt_otherwise(
-        build(matrix_lib.Matrix()), recorded_lib.learning(copy), gin_files,
-        bindings,
+        build(matrix_lib.Matrix().narrowed((), (), (), seeds)), learnt,
+        gin_files, bindings,
     )
-    recorded_lib.forget(copy, different)
-    _tell(different)
+    if different:
+      _leave_out(different, recorded, copy)
     todo = _with_recorded(todo, copy, root_dir)
   wanted.check(todo, _config(), gin_files, bindings)
   todo = cells.without_unneeded(todo)
@@ -127,8 +129,19 @@ def _with_recorded(
   return marked
 
 
-def _tell(different: Mapping[str, str]) -> None:
-  """Says which recorded agents do not count."""
+def _leave_out(
+    different: Mapping[str, str], source: str, copy: str
+) -> None:
+  """Takes recorded agents that do not count out of the copy, and says so."""
+  if os.path.realpath(source) == os.path.realpath(copy):
+    run, what = next(iter(different.items()))
+    raise errors.UserError(
+        f'{source} is this run\'s own copy of recorded results, and '
+        f'{len(different)} of its agents learnt otherwise than the config '
+        f'asks for ({run}: {what}). Mend the config, or give --recorded the '
+        'directory that it was copied from.'
+    )
+  recorded_lib.forget(copy, different)
   for what, count in collections.Counter(different.values()).items():
     runs = [run for run in different if different[run] == what]
     print(

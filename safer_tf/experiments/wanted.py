@@ -38,7 +38,8 @@ def check(
   Raises:
     UserError: a finished cell is of another configuration.
   """
-  finished = [cell for cell in todo if cell.finished and not cell.recorded]
+  # Recorded ones too: what is here replaces their rows.
+  finished = [cell for cell in todo if os.path.exists(cell.finished_file)]
   for cell in finished:
     if cell.kind in ('agent', 'evaluate'):
       _check_agent(cell, config)
@@ -133,7 +134,7 @@ def learnt_otherwise(
         said = [
             f'{name} was {found!r}, is now {asked!r}'
             for name, found in learnt[run].items()
-            if (asked := value(name, found)) != found
+            if _plain(asked := value(name, found)) != _plain(found)
         ]
         if said:
           different[run] = '; '.join(said)
@@ -141,6 +142,10 @@ def learnt_otherwise(
     if alike:
       _parse(gin_files, bindings)
   return different
+
+
+def _plain(given: Any) -> Any:
+  return list(given) if isinstance(given, tuple) else given
 
 
 def value(name: str, default: Any) -> Any:
@@ -186,8 +191,8 @@ def _learning_of(
     if cell.kind == 'agent' and os.path.exists(path):
       settings = files.read_json(path, 'the settings of an agent')
       found[cell.name.partition('/')[2]] = {
-          f'make_agent.{name}': tuple(given) if isinstance(given, list)
-          else given for name, given in settings.get('make_agent', {}).items()
+          f'make_agent.{name}': given
+          for name, given in settings.get('make_agent', {}).items()
       }
   return found
 
@@ -196,11 +201,17 @@ def _check_prior_of(
     directory: str, found: Mapping[str, Any], cell: cells.Cell
 ) -> None:
   """An agent's prior must still be the one that it was trained with."""
-  path = os.path.join(directory, layout.SETTINGS)
-  if not os.path.exists(path) or not found.get('prior'):
-    return  # Without learning, or without a prior.
-  before = files.read_json(path, 'the settings of an agent')
+  if not found.get('prior'):
+    return
   root_dir, = cell.given('root_dir')
+  path = os.path.join(directory, layout.SETTINGS)
+  if not os.path.exists(path):  # Without learning.
+    _check_box_of(directory, found, {
+        'latent_bound': latent_bound.ASSURANCE, 'bound_prior': found['prior'],
+        'bound_protocol': found.get('bound_protocol'),
+    }, root_dir)
+    return
+  before = files.read_json(path, 'the settings of an agent')
   prior = layout.export_dir(root_dir, found['protocol'], found['prior'])
   known, now = before.get('prior_spec'), _card_hash(prior)
   # A prior that is gone is trained again, and compared then, if it is needed.
@@ -216,7 +227,7 @@ def _check_box_of(
     directory: str, found: Mapping[str, Any], settings: Mapping[str, Any],
     root_dir: str,
 ) -> None:
-  """An agent's box must still be the one that its prior's assurance gives."""
+  """A box must still be the one that its prior's assurance gives."""
   if (
       settings.get('latent_bound') != latent_bound.ASSURANCE
       or found['latent_bound'] is None  # No prior's actions are taken.
@@ -234,9 +245,9 @@ def _check_box_of(
   )
   if not math.isclose(now, found['latent_bound'], rel_tol=1e-4):
     raise errors.UserError(
-        f'{directory} holds an agent that acts within '
+        f'{directory} was made within a bound of '
         f'{found["latent_bound"]:.4g}, where {prior} now gives {now:.4g}. '
-        f'{_REMEDY} directory.'
+        f'{_REMEDY}.'
     )
 
 
@@ -247,6 +258,15 @@ def _card_hash(prior: str) -> str | None:
 
 def _check_calibration(cell: cells.Cell, config: recorded.Config) -> None:
   rows = files.read_json(cell.finished_file, 'a calibration')['rows']
+  if any('unsafe_fraction_upper' not in row for row in rows):
+    raise errors.UserError(
+        f'{cell.finished_file} was written by an earlier release, without '
+        f'upper bounds. {_REMEDY} file.'
+    )
+  for row in rows:
+    _check_box_of(cell.finished_file, {**row, 'assurance_mode': row['mode']}, {
+        'latent_bound': latent_bound.ASSURANCE, 'bound_prior': row['prior'],
+    }, *cell.given('root_dir'))
   steps = min((row['steps'] for row in rows), default=0)
   if steps < config.calibration_steps:
     raise errors.UserError(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 
 import numpy as np
 
@@ -30,6 +31,12 @@ def test_revision_outside_a_checkout_is_the_release(monkeypatch):
 
 def test_the_revision_is_that_at_the_start(monkeypatch):
   # Were it asked for at the end, a commit made meanwhile would be named.
+  known = subprocess.run(
+      [sys.executable, '-c', 'from safer_tf.common import provenance as p; '
+       'print(p.git_revision.cache_info().currsize)'],
+      check=True, capture_output=True, text=True,
+  ).stdout
+  assert known.strip() == '1'
   before = provenance.git_revision()
   monkeypatch.setattr(provenance, '_git', lambda *arguments: 'a later commit')
   assert provenance.record(0)['git_revision'] == before

@@ -179,8 +179,16 @@ def test_a_finished_dataset_is_not_written_over(path, episodes):
     ({'unsafe': lambda e: np.full(len(e), 0.9)}, 'unsafe holds.*label'),
     ({'observation': lambda e: e.observation * np.inf}, 'observation holds'),
     ({'observation': lambda e: e.observation.astype(float)}, 'float64'),
+    ({'action': lambda e: e.action[1:]}, 'action has shape.*rewards'),
     ({'reward': lambda e: [None] * len(e)}, 'reward is object'),
+    ({'reward': lambda e: None}, 'no rewards'),
+    ({'reward': lambda e: [[1], [1, 2]]}, 'ragged'),
     ({'noise': lambda e: None}, 'noise is None'),
+    ({'noise': lambda e: np.nan}, 'noise is nan'),
+    ({'success': lambda e: 0.7}, 'success is 0.7'),
+    ({'success': lambda e: e.unsafe}, 'success is'),
+    ({'index': lambda e: None}, 'index is None'),
+    ({'task': lambda e: b'left'}, "task is b'left'"),
 ])
 def test_what_is_wrong_with_an_episode_is_named(change, message):
   episode, = fakes.random_episodes(1, fakes.VECTOR_SPEC)
@@ -195,12 +203,22 @@ def test_plain_sequences_will_do(tmp_path, episodes):
       dataclasses.replace(
           episode, reward=episode.reward.tolist(),
           unsafe=[int(label) for label in episode.unsafe],
+          noise=np.float32(episode.noise), index=np.int64(episode.index),
+          success=np.bool_(episode.success),
       ) for episode in episodes
   ]
   for name, written in (('arrays', episodes), ('lists', plain)):
     dataset.write_dataset(str(tmp_path / name), fakes.VECTOR_SPEC, written)
   assert store_lib.EpisodeStore(str(tmp_path / 'lists')).fingerprint() == (
       store_lib.EpisodeStore(str(tmp_path / 'arrays')).fingerprint())
+
+
+def test_actions_may_pass_the_range_by_rounding():
+  episode, = fakes.random_episodes(1, fakes.VECTOR_SPEC)
+  action = np.full_like(episode.action, np.nextafter(np.float32(1), 2))
+  dataset.check(
+      dataclasses.replace(episode, action=action), fakes.VECTOR_SPEC
+  )
 
 
 def test_two_episodes_of_one_name_are_refused(tmp_path, episodes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import envs
@@ -153,11 +154,13 @@ def test_cells_count_if_run_with_the_same_config(tmp_path, name, row, counts):
 @pytest.mark.parametrize('change, counts', [
     ({}, True), ({'steps': 600}, False), ({'mode': 'certified'}, False),
     ({'max_unsafe_fraction': 0.3}, False),
+    ({'unsafe_fraction_upper': np.nan}, False),  # Of an earlier release.
 ])
 def test_calibration_counts_if_every_target_is_there(tmp_path, change, counts):
   row = {
       'protocol': 'seen', 'prior': 'safer', 'task': _TASK, 'seed': 0,
       'mode': 'exact', 'max_unsafe_fraction': 0.0, 'steps': 5003,
+      'unsafe_fraction_upper': 0.1,
   }
   tables.write(str(tmp_path), 'calibration', [
       row, {**row, 'max_unsafe_fraction': 0.15, **change}
@@ -171,6 +174,7 @@ def test_a_target_whose_bound_admits_nothing_needs_no_calibration(tmp_path):
   row = {
       'protocol': 'seen', 'prior': 'safer', 'mode': 'exact', 'seed': 0,
       'max_unsafe_fraction': 0.15, 'steps': 5003, 'task': _TASK,
+      'unsafe_fraction_upper': 0.1,
   }
   tables.write(str(tmp_path), 'calibration', [row])
   for bound, found in (

@@ -33,6 +33,13 @@ _STAGE = {
 }
 
 
+_COUNTS = {
+    'episodes': 9, 'steps': 90, 'mean_length': 10.0, 'success_share': 0.5,
+    'unsafe_share': 0.25, 'unsafe_steps': 22, 'natural_unsafe_share': 0.3,
+    'safe_steps_of_successful_episodes': 40,
+}
+
+
 def _agent(
     root, method, seed, evaluated=True, variant='default', bound=1.5,
     task=_TASK,
@@ -274,12 +281,27 @@ def test_the_page_stands_alone_and_shows_what_there_is(root):
 def test_the_page_of_other_tasks_does_not_speak_of_ours(tmp_path):
   root_dir = str(tmp_path)
   _agent(root_dir, 'safer', 0, task='pour')
+  path = os.path.join(
+      layout.agent_dir(root_dir, 'seen', 'pour', 'safer', 'default', 0),
+      layout.EVALUATION,
+  )
+  files.write_json(path, {
+      **files.read_json(path, 'it'), 'replays': {'safe': {
+          'seed': 1, 'success': True, 'actions': [[0.0]], 'unsafe': [False],
+      }},
+  })
+  files.write_json(
+      os.path.join(layout.data_dir(root_dir), layout.DATA_CARD), {
+          'total': _COUNTS, 'by_task': {'pour': _COUNTS}, 'by_noise': {},
+          'by_split': {},
+      }
+  )
   report.make_report(root_dir)
   with open(os.path.join(root_dir, layout.REPORT), encoding='utf-8') as file:
     page = file.read()
   assert 'pour' in page and 'that was unsafe' in page
-  for text in ('robot', 'extracts', 'touched the container', '21.0 / 610',
-               'Figure 10'):
+  for text in ('robot', 'extracts', 'the container', '21.0 / 610', 'Figure 10',
+               'the object'):
     assert text not in page, text
 
 

@@ -151,14 +151,58 @@ def test_agents_of_another_configuration_are_not_taken_for_finished(
         finished('agent/a', 'stage.json', {})
 
 
-def test_a_calibration_counts_if_it_is_long_enough(finished):
-  def go(steps):
-    rows = [{'steps': steps}, {'steps': 5010}]
-    return finished('calibrate/a', 'task.json', {'rows': rows})
+def test_a_calibration_counts_if_it_is_long_enough(finished, tmp_path):
+  row = {
+      'steps': 5010, 'mode': 'exact', 'max_unsafe_fraction': 0.15,
+      'latent_bound': 0.5, 'prior': 'safer', 'protocol': 'seen',
+      'unsafe_fraction_upper': 0.2,
+  }
+
+  def go(steps, **changed):
+    rows = [{**row, 'steps': steps, **changed}, row]
+    return finished(
+        'calibrate/a', 'task.json', {'rows': rows},
+        (f'--root_dir={tmp_path}',)
+    )
 
   assert go(5000).endswith('report')
   with pytest.raises(errors.UserError, match='by 600 steps'):
     go(600)
+  del row['unsafe_fraction_upper']
+  with pytest.raises(errors.UserError, match='earlier release'):
+    go(5000)
+  row['unsafe_fraction_upper'] = 0.2
+  files.write_json(os.path.join(
+      layout.export_dir(str(tmp_path), 'seen', 'safer'), layout.ASSURANCE
+  ), {'table': [{**row, 'latent_bound': 0.7}]})
+  with pytest.raises(errors.UserError, match='0.5, where .* now gives 0.7'):
+    go(5000)
+
+
+@pytest.mark.parametrize('name', ['quickstart', 'paper'])
+def test_every_cell_is_given_what_its_stage_requires(name):
+  files_of_all = [f'experiments/{name}.gin']
+  config.parse(files_of_all, [])
+  todo = builder.Builder(
+      '/runs/a', 0, files_of_all, [], reproduce._sizes()
+  ).build(matrix.Matrix())
+  required = {
+      'calibrate': ('calibrate.max_episode_steps', 'calibrate.task'),
+      'assurance': ('compute_assurance.max_episode_steps',),
+      'agent': ('train_agent.task', 'train_agent.num_steps'),
+      'evaluate': ('evaluate.task', 'evaluate.method'),
+      'prior': ('train_prior.num_steps', 'train_prior.prior'),
+  }
+  seen = set()
+  for cell in todo:
+    if cell.kind in required and cell.kind not in seen:
+      seen.add(cell.kind)
+      config.parse(cell.given('gin_file'), cell.given('gin_bindings'))
+      for parameter in required[cell.kind]:
+        assert wanted.value(parameter, None) is not None, (cell, parameter)
+  assert seen >= {'agent', 'assurance', 'evaluate', 'prior'}
+  assert (name == 'quickstart') or 'calibrate' in seen
+  gin.clear_config()
 
 
 _SHIPPED_PRIORS = [
