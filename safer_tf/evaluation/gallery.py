@@ -290,6 +290,9 @@ def _priors(table: Table) -> Iterator[Entry]:
   ):
     rollouts = [r for r in table('calibration') if r['protocol'] == protocol]
     if rollouts:
+      bounded = any(
+          not math.isnan(r['unsafe_fraction_upper']) for r in rollouts
+      )
       yield Entry(
           f'calibration{suffix}',
           f'Calibration of the latent bound (Figure 4){note}',
@@ -298,8 +301,10 @@ def _priors(table: Table) -> Iterator[Entry]:
           'often than the bound tolerates offline, which is what it promises '
           'something about. Each is the share over all steps of '
           f'{tables.span(int(r["episodes"]) for r in rollouts)} episodes (of '
-          'one, in the paper); a line leads up to its 95% upper confidence '
-          'bound, each by itself.',
+          'one, in the paper)' + (
+              '; a line leads up to its 95% upper confidence bound, each by '
+              'itself.' if bounded else '.'
+          ),
           functools.partial(figures.calibration, rollouts),
       )
 
