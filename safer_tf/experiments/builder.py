@@ -100,6 +100,17 @@ class Builder:
             yield from self._runs(
                 protocol, task, method, seed, variant, bindings
             )
+    if protocol == 'seen':
+      yield from self._tuned(matrix)
+
+  def _tuned(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
+    for seed in matrix.seeds:
+      for method in [each for each in matrix.methods if each in matrix.tuned]:
+        for task in _names(matrix.tasks):
+          for variant, bindings in matrix.tuned[method].items():
+            yield from self._runs(
+                'seen', task, method, seed, variant, bindings
+            )
 
   def _safer_and_parrot(
       self, matrix: matrix_lib.Matrix, protocol: str, seeds: Sequence[int],

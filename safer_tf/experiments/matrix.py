@@ -33,6 +33,8 @@ class Matrix:
     own_range: latent bound of the priors without an assurance of their own,
       for their variant `own_range`; None leaves that variant out, and with it
       Prior-Explore's `unbounded`.
+    tuned: further variants of methods, on `seen`: gin bindings by name, by
+      method. As with the others, the better variant is quoted.
     ablations: methods of the ablations.
     ablation_tasks: tasks of the ablations.
     tradeoff_tasks: tasks of the sweep over the bound; the paper's is Task 5.
@@ -55,6 +57,9 @@ class Matrix:
   methods: Sequence[str] = style.TABLE1_METHODS
   seeds: Sequence[int] = (0, 1, 2)
   own_range: float | None = 1.0
+  tuned: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
+      default_factory=dict
+  )
   ablations: Sequence[str] = style.ABLATIONS
   ablation_tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
   tradeoff_tasks: Sequence[int | str] = (5,)
@@ -77,6 +82,7 @@ class Matrix:
         methods_lib.METHODS,
     )
     _check_known('Matrix.prior_sweep', self.prior_sweep, methods_lib.METHODS)
+    _check_known('Matrix.tuned', self.tuned, methods_lib.METHODS)
     names = [name for each in self.prior_sweep.values() for name in each]
     if len(set(names)) < len(names):
       raise errors.UserError(
