@@ -155,6 +155,27 @@ def test_safer_is_run_in_the_range_of_others():
     assert '--gin_bindings=train_agent.latent_bound = 1.0' in agent.arguments
 
 
+def test_a_tuned_variant_stands_beside_the_shared_values_on_seen_alone():
+  binding = 'make_agent.gamma = 0.99'
+  kwargs = {
+      'parts': ('table1', 'held_out'), 'methods': ('sac', 'safer'),
+      'tasks': (1, 2), 'seeds': (0, 1),
+  }
+  found = {
+      cell.name: cell
+      for cell in _build(tuned={'sac': {'gamma_0.99': (binding,)}}, **kwargs)
+  }
+  new = set(found) - {cell.name for cell in _build(**kwargs)}
+  assert new == {
+      f'{kind}/seen/{task}/sac/gamma_0.99/seed{seed}'
+      for kind in ('agent', 'evaluate') for task in envs.EVALUATION[:2]
+      for seed in (0, 1)
+  }
+  for name in new:
+    if name.startswith('agent/'):
+      assert binding in found[name].given('gin_bindings')
+
+
 def test_safer_and_parrot_are_run_in_a_wider_box_of_safers_on_all_tasks():
   found = _build(
       parts=('tradeoff',), tradeoff_targets=(0.02, 0.3), tradeoff_tasks=(3,),
