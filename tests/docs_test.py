@@ -31,6 +31,7 @@ _NAMES = {
     'Contextual PARROT, own range': ('context_parrot', 'own_range'),
     'Prior-Explore, bounded': ('prior_explore', 'default'),
     'Prior-Explore, unbounded': ('prior_explore', 'unbounded'),
+    'Prior-Explore, bounded, gamma 0.99': ('prior_explore', 'gamma_0.99'),
     'SAFER': ('safer', 'default'),
     "SAFER's prior at z = 0, no learning": ('safer_prior_zero', 'default'),
     "SAFER's prior at random z in the box, no learning": (
@@ -86,7 +87,7 @@ def _agrees(text, expected, digits):
 
 @pytest.mark.parametrize('path, heading, protocol, n_rows', [
     ('README.md', 'Success of 100 episodes of the final greedy policy', 'seen',
-     10),
+     11),
     ('docs/results.md', '## New tasks (`held_out`)', 'held_out', 4),
 ])
 def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):
