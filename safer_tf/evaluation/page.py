@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import struct
 from typing import Iterable, Sequence
 
@@ -180,3 +181,13 @@ def left_out(what: str, why: str) -> str:
 def _base64(path: str) -> str:
   with open(path, 'rb') as file:
     return base64.b64encode(file.read()).decode('ascii')
+
+
+def share(value: float) -> str:
+  """A share as a percentage; a dash for NaN."""
+  return '–' if math.isnan(value) else f'{100 * value:.1f}%'
+
+
+def number(value: float) -> str:
+  """A number to three digits; a dash for NaN."""
+  return '–' if math.isnan(value) else f'{value:.3g}'

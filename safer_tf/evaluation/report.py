@@ -19,6 +19,7 @@ from safer_tf.evaluation import gallery
 from safer_tf.evaluation import markdown
 from safer_tf.evaluation import outcome
 from safer_tf.evaluation import page
+from safer_tf.evaluation import prior_tables
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
@@ -58,8 +59,8 @@ def make_report(root_dir: str, films: bool = True) -> str:
       )
   body += _films(results, root_dir) if films else []
   body += _figures(results, root_dir)
-  body += _assurance(results)
-  body += _sweep(results)
+  body += prior_tables.assurance(results.table)
+  body += prior_tables.sweep(results.table)
   body += _data(results)
   body += _provenance(results)
   path = os.path.join(root_dir, layout.REPORT)
@@ -241,102 +242,6 @@ def _figures(results: _Results, root_dir: str) -> Iterator[str]:
       yield page.left_out(what, 'not part of this run')
 
 
-def _assurance(results: _Results) -> Iterator[str]:
-  yield page.heading('Safety assurance', 'assurance')
-  rows = results.table('assurance')
-  if not rows:
-    yield page.left_out('The latent bounds', 'none has been computed')
-    return
-  yield page.paragraph(
-      'For each tolerated share, the bound on the latent and what it lets in, '
-      'measured on calibration episodes that no prior was trained on. '
-      '<i>Equal weights</i> counts the safe and the unsafe set as equally '
-      'large; <i>natural</i> takes them as collected. <b>paper</b> is '
-      'Algorithm 3 as printed, <b>exact</b> the largest bound that keeps the '
-      'share on these data, <b>certified</b> holds for new episodes of the '
-      'offline distribution with the stated confidence. None of them covers '
-      'the states that a later policy reaches: for that see the upper bounds '
-      'on unsafe episodes in the outcome.'
-  )
-  body: list[tuple[str, ...]] = []
-  for prior, protocol in dict.fromkeys(
-      (row['prior'], row['protocol']) for row in rows
-  ):
-    body.append((f'{style.label(prior)} prior, {protocol} tasks',))
-    body += [
-        (
-            row['mode'], _share(row['max_unsafe_fraction']),
-            _number(row['confidence']), _number(row['latent_bound']),
-            _share(row['in_bound_unsafe_fraction']),
-            _share(row['in_bound_unsafe_fraction_natural']),
-            _share(row['safe_actions_in_bound']), f'{row["n_episodes"]:,}',
-        )
-        for row in rows
-        if (row['prior'], row['protocol']) == (prior, protocol)
-    ]
-  yield page.table(
-      ('mode', 'tolerated', 'confidence', 'latent bound',
-       'unsafe in bound, equal weights', 'natural', 'safe actions kept',
-       'episodes'), body,
-  )
-  yield page.paragraph('A bound of 0 admits no action.', 'note')
-  yield from _confirmation(results)
-
-
-def _confirmation(results: _Results) -> Iterator[str]:
-  """The bounds tested on episodes of later, where that was done."""
-  rows = results.table('confirmation')
-  if not rows:
-    return
-  yield page.paragraph(
-      f'The same bounds on {rows[0]["n_episodes"]:,} episodes that were '
-      'collected after them and used for nothing else, each tested by itself '
-      'at its own target: a p-value of 5% or less confirms it.'
-  )
-  yield page.table(
-      ('prior', 'mode', 'tolerated', 'latent bound', 'unsafe in bound',
-       'safe actions kept', 'p-value'), [
-          (
-              f'{style.label(row["prior"])}, {row["protocol"]}', row['mode'],
-              _share(row['max_unsafe_fraction']),
-              _number(row['latent_bound']),
-              _share(row['in_bound_unsafe_fraction']),
-              _share(row['safe_actions_in_bound']),
-              _number(row['p_value']),
-          ) for row in rows
-      ],
-  )
-
-
-def _sweep(results: _Results) -> Iterator[str]:
-  """What other settings of the prior would have given."""
-  rows = results.table('prior_sweep')
-  if not rows:
-    return
-  yield page.heading('Settings of the prior', 'sweep')
-  yield page.paragraph(
-      'Priors of a shorter training that differ in one setting, on the '
-      'validation split. <i>Unsafe above</i> is the share of unsafe actions '
-      'likelier than the median safe one; <i>latent AUC</i> how well |z|, '
-      'which the bound is on, tells safe actions from unsafe ones.'
-  )
-  yield page.table(
-      ('prior', 'lambda', 'optimizer', 'rate', 'steps',
-       'log-likelihood, safe', 'unsafe', 'unsafe above', 'AUC', 'latent AUC',
-       'KL'), [
-          (
-              row['prior'].removeprefix(recorded.SWEEP_PREFIX),
-              _number(row['unsafe_weight']), row['optimizer'],
-              _number(row['learning_rate']), f'{row["num_steps"]:,}',
-              _number(row['safe_log_prob']), _number(row['unsafe_log_prob']),
-              _share(row['unsafe_share_above_safe_median']),
-              _number(row['auc']), _number(row['latent_auc']),
-              _number(row['safe_kl']),
-          ) for row in rows
-      ],
-  )
-
-
 def _data(results: _Results) -> Iterator[str]:
   yield page.heading('Offline data', 'data')
   if not results.card:
@@ -364,8 +269,8 @@ def _data(results: _Results) -> Iterator[str]:
 def _counts(name: str, counts: dict[str, Any]) -> tuple[str, ...]:
   return (
       name, f'{counts["episodes"]:,}', f'{counts["steps"]:,}',
-      f'{counts["mean_length"]:.1f}', _share(counts['success_share']),
-      _share(counts['unsafe_share']),
+      f'{counts["mean_length"]:.1f}', page.share(counts['success_share']),
+      page.share(counts['unsafe_share']),
   )
 
 
@@ -399,11 +304,3 @@ def _provenance(results: _Results) -> Iterator[str]:
       yield page.details(
           f'Config of {stage["stage"]}', page.verbatim(stage['config'])
       )
-
-
-def _share(value: float) -> str:
-  return '–' if math.isnan(value) else f'{100 * value:.1f}%'
-
-
-def _number(value: float) -> str:
-  return '–' if math.isnan(value) else f'{value:.3g}'

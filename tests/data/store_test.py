@@ -216,9 +216,10 @@ def test_plain_sequences_will_do(tmp_path, episodes):
 def test_actions_may_pass_the_range_by_rounding():
   episode, = fakes.random_episodes(1, fakes.VECTOR_SPEC)
   action = np.full_like(episode.action, np.nextafter(np.float32(1), 2))
-  dataset.check(
+  checked = dataset.check(
       dataclasses.replace(episode, action=action), fakes.VECTOR_SPEC
   )
+  np.testing.assert_array_equal(checked.action, action)
 
 
 def test_two_episodes_of_one_name_are_refused(tmp_path, episodes):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -16,8 +14,6 @@ from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
-from safer_tf.data import dataset
-from safer_tf.data import schema
 from safer_tf.evaluation import recorded as recorded_lib
 from safer_tf.evaluation import report
 from safer_tf.evaluation import tables
@@ -25,12 +21,10 @@ from safer_tf.experiments import builder
 from safer_tf.experiments import cells
 from safer_tf.experiments import executor
 from safer_tf.experiments import matrix
-from safer_tf.experiments import methods
 from safer_tf.experiments import reproduce
 from safer_tf.experiments import wanted
 
 _TOP = os.path.dirname(config.config_dir())
-_SIZES = builder.Sizes(1000, 10, 10, 2, 10)
 
 
 class _ScriptCell(cells.Cell):
@@ -101,84 +95,6 @@ def test_nothing_to_do_is_an_error(run):
     run({}, methods=['safer'])
 
 
-@pytest.fixture
-def finished(monkeypatch, tmp_path):
-  """Runs a matrix of one cell, whose finished file has a content."""
-  gin.clear_config()
-  monkeypatch.setattr(report, 'make_report', lambda root: f'{root}/report')
-
-  def go(name, file, content, arguments=()):
-    path = tmp_path / file
-    path.write_text(json.dumps(content))
-    cell = cells.Cell(name, 'none', arguments, str(path))
-    monkeypatch.setattr(builder.Builder, 'build', lambda *_: [cell])
-    return reproduce.reproduce(str(tmp_path))
-
-  yield go
-  gin.clear_config()  # A parsed config stays locked for whatever comes next.
-
-
-def test_agents_of_another_configuration_are_not_taken_for_finished(
-    finished, tmp_path
-):
-  found = {
-      'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
-      'eval_episodes': 100, 'assurance_mode': 'exact',
-      'max_unsafe_fraction': 0.15, 'latent_bound': 0.5,
-  }
-  free = {'max_unsafe_fraction': None, 'assurance_mode': None}
-  ranged = {**found, **free, 'method': 'parrot', 'variant': 'own_range'}
-  for changed in (
-      {'env_steps': 400}, {'eval_episodes': 5}, {'max_unsafe_fraction': 0.3},
-      {'assurance_mode': 'paper'}, ranged,
-  ):
-    with pytest.raises(errors.UserError, match='another --root_dir'):
-      finished('evaluate/a', 'evaluation.json', {**found, **changed})
-  for fine in (
-      found, {**found, **free, 'method': 'sac'}, {**ranged, 'latent_bound': 1.0}
-  ):
-    assert finished('evaluate/a', 'evaluation.json', fine).endswith('report')
-  # One that is trained but not evaluated yet.
-  del found['eval_episodes']
-  for steps, message in ((50_000, None), (400, '400 steps')):
-    (tmp_path / 'result.json').write_text(
-        json.dumps({**found, 'env_steps': steps})
-    )
-    if message is None:
-      assert finished('agent/a', 'stage.json', {}).endswith('report')
-    else:
-      with pytest.raises(errors.UserError, match=message):
-        finished('agent/a', 'stage.json', {})
-
-
-def test_a_calibration_counts_if_it_is_long_enough(finished, tmp_path):
-  row = {
-      'steps': 5010, 'mode': 'exact', 'max_unsafe_fraction': 0.15,
-      'latent_bound': 0.5, 'prior': 'safer', 'protocol': 'seen',
-      'unsafe_fraction_upper': 0.2,
-  }
-
-  def go(steps, **changed):
-    rows = [{**row, 'steps': steps, **changed}, row]
-    return finished(
-        'calibrate/a', 'task.json', {'rows': rows},
-        (f'--root_dir={tmp_path}',)
-    )
-
-  assert go(5000).endswith('report')
-  with pytest.raises(errors.UserError, match='by 600 steps'):
-    go(600)
-  del row['unsafe_fraction_upper']
-  with pytest.raises(errors.UserError, match='earlier release'):
-    go(5000)
-  row['unsafe_fraction_upper'] = 0.2
-  files.write_json(os.path.join(
-      layout.export_dir(str(tmp_path), 'seen', 'safer'), layout.ASSURANCE
-  ), {'table': [{**row, 'latent_bound': 0.7}]})
-  with pytest.raises(errors.UserError, match='0.5, where .* now gives 0.7'):
-    go(5000)
-
-
 @pytest.mark.parametrize('name', ['quickstart', 'paper'])
 def test_every_cell_is_given_what_its_stage_requires(name):
   files_of_all = [f'experiments/{name}.gin']
@@ -203,49 +119,6 @@ def test_every_cell_is_given_what_its_stage_requires(name):
   assert seen >= {'agent', 'assurance', 'evaluate', 'prior'}
   assert (name == 'quickstart') or 'calibrate' in seen
   gin.clear_config()
-
-
-_SHIPPED_PRIORS = [
-    ('seen', method) for method, parts in methods.METHODS.items()
-    if parts.prior == method
-] + [('held_out', 'parrot'), ('held_out', 'safer')]
-
-
-@pytest.mark.parametrize('protocol, prior', _SHIPPED_PRIORS)
-def test_the_shipped_priors_are_those_of_the_config(
-    finished, protocol, prior
-):
-  found = {
-      cell.name: cell for cell in builder.Builder(
-          '/runs/a', 0, ['experiments/paper.gin'], [], _SIZES
-      ).build(matrix.Matrix())
-  }
-  cell = found[f'prior/{protocol}/{prior}']
-  with open(
-      f'{_TOP}/priors/{protocol}/{prior}/stage.json', encoding='utf-8'
-  ) as file:
-    stage = json.load(file)
-  assert finished(cell.name, 'stage.json', stage, cell.arguments)
-  assert not gin.config_str()  # As it was.
-  settings = stage['settings']
-  for changed, message in (
-      ({'num_steps': 1500}, 'num_steps was 1500, is now 20000'),
-      ({'prior': 'other'}, "prior was 'other', is now"),
-      ({'seed': 3}, 'the seed was 3, is now 0'),
-  ):
-    with pytest.raises(errors.UserError, match=message):
-      finished(cell.name, 'stage.json', {
-          **stage, 'seed': changed.get('seed', 0), 'settings': {
-              **settings, 'train_prior': {
-                  **settings['train_prior'], **changed
-              },
-          },
-      }, cell.arguments)
-  model = ['SkillPrior.context_dim = 3']
-  with pytest.raises(errors.UserError, match='context_dim was 3, is now 8'):
-    finished(cell.name, 'stage.json', {
-        **stage, 'settings': {**settings, 'model': model}
-    }, cell.arguments)
 
 
 def test_recorded_results_are_not_run_again(run, tmp_path):
@@ -305,123 +178,6 @@ def test_shipped_experiments(name, agents):
     assert sizes.data_steps == 1_000_000 and sizes.agent_steps == 50_000
     assert sizes.evaluation_episodes == 100
   gin.clear_config()
-
-
-def _recorded_and_wanted(tmp_path):
-  """A recorded agent, its prior's cell, and an agent that is still to run."""
-  directory = layout.export_dir(str(tmp_path), 'seen', 'safer')
-  prior = cells.Cell('prior/seen/safer', 'none', (), str(tmp_path / 'stage'))
-  agents = [
-      cells.Cell(
-          f'agent/{name}', 'none', (), str(tmp_path / name), (prior.name,),
-          recorded=name == 'old',
-      ) for name in ('old', 'new')
-  ]
-  return directory, prior, agents
-
-
-def _give_prior(directory, prior, text):
-  files.write_text(os.path.join(directory, layout.PRIOR_SPEC), text)
-  files.write_text(prior.finished_file, '')
-  return files.sha256(os.path.join(directory, layout.PRIOR_SPEC))
-
-
-def test_recorded_agents_need_their_own_prior_beside_new_ones(tmp_path):
-  directory, prior, (old, new) = _recorded_and_wanted(tmp_path)
-  # None is there, and training one anew would mix two priors in a table.
-  with pytest.raises(errors.UserError, match='would hold'):
-    wanted.check_recorded([prior, old, new], str(tmp_path), {old.name: 'a'})
-  # Nothing is to run: none is needed, though its bound is not there either.
-  assurance = cells.Cell(
-      'assurance/seen/safer', 'none', (), str(tmp_path / 'x'), (prior.name,)
-  )
-  bounded = dataclasses.replace(old, needs=(prior.name, assurance.name))
-  wanted.check_recorded(
-      [prior, assurance, bounded], str(tmp_path), {old.name: 'a'}
-  )
-  found = _give_prior(directory, prior, 'card')
-  wanted.check_recorded([prior, old, new], str(tmp_path), {old.name: found})
-  with pytest.raises(errors.UserError, match='another prior'):
-    wanted.check_recorded([prior, old, new], str(tmp_path), {old.name: 'a'})
-
-
-def test_an_agent_of_a_replaced_prior_is_not_taken_for_finished(
-    finished, tmp_path
-):
-  root = str(tmp_path)
-  directory = layout.export_dir(root, 'seen', 'safer')
-  _, prior, _ = _recorded_and_wanted(tmp_path)
-  before = _give_prior(directory, prior, 'card')
-  (tmp_path / layout.SETTINGS).write_text(json.dumps({'prior_spec': before}))
-  found = {
-      'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
-      'eval_episodes': 100, 'assurance_mode': 'exact',
-      'max_unsafe_fraction': 0.15, 'latent_bound': 0.5, 'prior': 'safer',
-      'protocol': 'seen',
-  }
-
-  def again():
-    return finished(
-        'evaluate/a', 'evaluation.json', found, (f'--root_dir={root}',)
-    )
-
-  assert again().endswith('report')
-  _give_prior(directory, prior, 'another card')
-  with pytest.raises(errors.UserError, match='trained with another prior'):
-    again()
-
-
-def test_an_agent_of_a_replaced_box_is_not_taken_for_finished(
-    finished, tmp_path
-):
-  found = {
-      'method': 'parrot', 'variant': 'default', 'env_steps': 50_000,
-      'eval_episodes': 100, 'assurance_mode': 'exact',
-      'max_unsafe_fraction': 0.15, 'latent_bound': 0.5, 'prior': 'parrot',
-      'protocol': 'seen',
-  }
-  (tmp_path / layout.SETTINGS).write_text(json.dumps({
-      'latent_bound': 'assurance', 'bound_prior': 'safer',
-      'bound_protocol': None,
-  }))
-  path = os.path.join(
-      layout.export_dir(str(tmp_path), 'seen', 'safer'), layout.ASSURANCE
-  )
-
-  def again(bound):
-    files.write_json(path, {'table': [{
-        'mode': 'exact', 'max_unsafe_fraction': 0.15, 'latent_bound': bound,
-    }]})
-    return finished(
-        'evaluate/a', 'evaluation.json', found, (f'--root_dir={tmp_path}',)
-    )
-
-  assert again(0.5).endswith('report')
-  with pytest.raises(errors.UserError, match='0.5, where .* now gives 0.7'):
-    again(0.7)
-
-
-def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
-    finished, tmp_path
-):
-  (tmp_path / layout.SETTINGS).write_text(json.dumps({
-      'make_agent': {'gamma': 0.9, 'hidden_units': [128, 128]},
-  }))
-  found = {
-      'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
-      'eval_episodes': 100, 'assurance_mode': 'exact',
-      'max_unsafe_fraction': 0.15, 'latent_bound': 0.5,
-  }
-
-  def again(gamma):
-    return finished('agent/a', 'result.json', found, (
-        f'--root_dir={tmp_path}', '--gin_file=methods/safer.gin',
-        f'--gin_bindings=make_agent.gamma = {gamma}',
-    ))
-
-  assert again(0.9).endswith('report')
-  with pytest.raises(errors.UserError, match='gamma was 0.9, is now 0.8'):
-    again(0.8)
 
 
 @pytest.mark.parametrize('gamma', [0.95, 0.99])
@@ -485,26 +241,3 @@ def test_the_priors_of_recorded_agents_are_known(tmp_path):
   assert recorded_lib.made_from(str(tmp_path)) == {
       'agent/seen/a/safer/default/seed0': 'x'
   }
-
-
-@pytest.mark.parametrize('origin, right', [
-    ({'num_steps': 1000, 'noise_levels': [0.0, 0.5], 'seed': 3}, True),
-    ({'num_steps': 1000, 'noise_levels': [0.0, 0.5], 'seed': 0}, False),
-    ({'num_steps': 900, 'noise_levels': [0.0, 0.5]}, False),
-    ({'num_steps': 1000, 'noise_levels': [0.5]}, False),
-    ({}, True),  # Written by other means.
-])
-def test_data_of_another_configuration_are_not_taken_for_finished(
-    finished, tmp_path, origin, right
-):
-  dataset.write_spec(
-      str(tmp_path), schema.EpisodeSpec((3,), 'float32', 2), origin
-  )
-  config.parse([], [
-      'collect_data.num_steps = 1000', 'collect_data.noise_levels = (0.0, 0.5)'
-  ])
-  if right:
-    assert finished('data', layout.STAGE, {}, ('--seed=3',)).endswith('report')
-  else:
-    with pytest.raises(errors.UserError, match='holds data of'):
-      finished('data', layout.STAGE, {}, ('--seed=3',))
