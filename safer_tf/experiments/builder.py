@@ -150,17 +150,18 @@ class Builder:
         yield from self._within(
             matrix.frontier_targets, matrix.tasks, method, seed
         )
-      if 'safer' not in matrix.methods:
-        continue
-      yield from self._within(
-          matrix.tradeoff_targets, matrix.tradeoff_tasks, 'safer', seed
-      )
-      for bound in matrix.tradeoff_ranges:
-        for task in _names(matrix.tasks):
-          yield from self._runs(
-              'seen', task, 'safer', seed, f'{recorded.RANGE_PREFIX}_{bound:g}',
-              (f'train_agent.latent_bound = {bound}',),
-          )
+      if 'safer' in matrix.methods:
+        yield from self._within(
+            matrix.tradeoff_targets, matrix.tradeoff_tasks, 'safer', seed
+        )
+      for method, bounds in matrix.tradeoff_ranges.items():
+        for bound in bounds if method in matrix.methods else ():
+          for task in _names(matrix.tasks):
+            yield from self._runs(
+                'seen', task, method, seed,
+                f'{recorded.RANGE_PREFIX}_{bound:g}',
+                (f'train_agent.latent_bound = {bound}',),
+            )
 
   def _within(
       self, targets: Sequence[float], tasks: Sequence[int | str], method: str,

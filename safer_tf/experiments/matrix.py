@@ -41,8 +41,8 @@ class Matrix:
     tradeoff_targets: tolerated unsafe shares of the sweep, beside Table 1's.
     frontier_targets: tolerated unsafe shares within which SAFER and PARROT
       are run on all of `tasks`, beside Table 1's.
-    tradeoff_ranges: latent bounds that SAFER is run in on all of `tasks`, e.g.
-      the other priors' own range.
+    tradeoff_ranges: latent bounds, by method, that it is run in on all of
+      `tasks`, e.g. SAFER in PARROT's own range.
     own_encoder_tasks: tasks of the subset with own image encoders, and with
       the prior's at the same batch.
     own_encoder_methods: methods of that subset.
@@ -65,7 +65,9 @@ class Matrix:
   tradeoff_tasks: Sequence[int | str] = (5,)
   tradeoff_targets: Sequence[float] = (0.02, 0.05, 0.15, 0.30, 0.45)
   frontier_targets: Sequence[float] = ()
-  tradeoff_ranges: Sequence[float] = ()
+  tradeoff_ranges: Mapping[str, Sequence[float]] = dataclasses.field(
+      default_factory=dict
+  )
   own_encoder_tasks: Sequence[int | str] = (1, 2)
   own_encoder_methods: Sequence[str] = ('sac', 'parrot', 'safer')
   prior_sweep: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
@@ -83,6 +85,9 @@ class Matrix:
     )
     _check_known('Matrix.prior_sweep', self.prior_sweep, methods_lib.METHODS)
     _check_known('Matrix.tuned', self.tuned, methods_lib.METHODS)
+    _check_known(
+        'Matrix.tradeoff_ranges', self.tradeoff_ranges, methods_lib.METHODS
+    )
     names = [name for each in self.prior_sweep.values() for name in each]
     if len(set(names)) < len(names):
       raise errors.UserError(

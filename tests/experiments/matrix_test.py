@@ -141,18 +141,27 @@ def test_new_tasks_are_acted_on_in_their_own_priors_bound_too():
     assert not any('latent_bound' in value for value in cell.arguments)
 
 
-def test_safer_is_run_in_the_range_of_others():
-  found = _build(
-      parts=('tradeoff',), tradeoff_targets=(), tradeoff_ranges=(1.0,),
-      tasks=(2, 3), seeds=(1,),
-  )
-  agents = [cell for cell in found if cell.name.startswith('agent/')]
-  assert [agent.name for agent in agents] == [
-      f'agent/seen/{task}/safer/tradeoff_range_1/seed1'
+def test_methods_are_run_in_stated_ranges():
+  ranges = {'safer': (1.0,), 'parrot': (0.7, 0.8)}
+  kwargs = {
+      'parts': ('tradeoff',), 'tradeoff_targets': (), 'tasks': (2, 3),
+      'seeds': (1,),
+  }
+  found = _build(tradeoff_ranges=ranges, **kwargs)
+  agents = {
+      cell.name: cell.given('gin_bindings')
+      for cell in found if cell.name.startswith('agent/')
+  }
+  expected = {
+      f'agent/seen/{task}/{method}/tradeoff_range_{bound:g}/seed1': bound
+      for method, bounds in ranges.items() for bound in bounds
       for task in envs.EVALUATION[1:3]
-  ]
-  for agent in agents:
-    assert '--gin_bindings=train_agent.latent_bound = 1.0' in agent.arguments
+  }
+  assert set(agents) == set(expected)
+  for name, bound in expected.items():
+    assert f'train_agent.latent_bound = {bound}' in agents[name]
+  alone = _build(tradeoff_ranges=ranges, methods=('safer',), **kwargs)
+  assert not any('/parrot/' in cell.name for cell in alone)
 
 
 def test_a_tuned_variant_stands_beside_the_shared_values_on_seen_alone():
