@@ -17,6 +17,7 @@ from safer_tf.common import layout
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
+from safer_tf.evaluation import variants
 
 _CURVE_STEPS = 1000  # From one point of a stored curve to the next.
 _SUCCESS_STEPS = 5000  # Episodes that ended in these last steps count.
@@ -84,12 +85,8 @@ def _cells(root_dir: str) -> list[tuple[str, dict[str, Any]]]:
   )
 
 
-def _is_of_sweep(cell: dict[str, Any]) -> bool:
-  return cell['variant'].startswith(recorded.TRADEOFF_PREFIX)
-
-
 def _table_of(cell: dict[str, Any]) -> str:
-  if _is_of_sweep(cell):
+  if variants.is_of_sweep(cell['variant']):
     return 'tradeoff'
   return 'ablations' if cell['method'] in style.ABLATIONS else 'table1'
 
@@ -256,7 +253,7 @@ def _replays(
   found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
   for _, cell in cells:
     key = tuple(cell[name] for name in ('protocol', 'task', 'method'))
-    if _is_of_sweep(cell) or key in found:
+    if variants.is_of_sweep(cell['variant']) or key in found:
       continue
     found[key] = [
         {

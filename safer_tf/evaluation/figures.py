@@ -15,11 +15,11 @@ from safer_tf.common import files
 from safer_tf.evaluation import drawing
 from safer_tf.evaluation import statistics
 from safer_tf.evaluation import style
-from safer_tf.evaluation import tables
+from safer_tf.evaluation import summaries
+from safer_tf.evaluation import variants
 from safer_tf.evaluation.tables import Row
 
 _DOTS_PER_INCH = 150
-_LINES = {tables.USUAL: '-', 'own_bound': ':'}  # Of variants; others dashed.
 
 
 def save(figure: figure_lib.Figure, path: str) -> None:
@@ -150,8 +150,8 @@ def curves(
         continue
       drawing.band(
           panel, steps, seeds, style.colour(method),
-          tables.label(method, variant), front=method == 'safer',
-          line=_LINES.get(variant, '--'),
+          variants.label(method, variant), front=method == 'safer',
+          line=_line_style(variant),
       )
     panel.set_title(style.task_label(task))
     panel.set_xlabel('environment steps')
@@ -222,12 +222,18 @@ def method_bars(rows: Sequence[Row]) -> figure_lib.Figure:
   return figure
 
 
+def _line_style(variant: str) -> str:
+  if not variants.is_of_bound(variant):
+    return '-.'
+  return {variants.USUAL: '-', variants.OWN_BOUND: ':'}.get(variant, '--')
+
+
 @matplotlib.rc_context(drawing.STYLE)
 def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
   """Interquartile means over tasks, with stratified bootstrap intervals."""
   kinds = _by_kind(rows)
   quoted = {
-      (each.method, each.variant) for each in tables.summaries(rows)
+      (each.method, each.variant) for each in summaries.summaries(rows)
       if each.quoted
   }
   figure, axes = drawing.grid(2, width=3.9, height=0.9 + 0.32 * len(kinds))
@@ -236,7 +242,7 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
       ('violations', 1, 'violations in training'),
   )):
     for y, ((method, variant), ours) in enumerate(kinds.items()):
-      scores = tables.scores(ours, column, scale)
+      scores = summaries.scores(ours, column, scale)
       if not scores:
         continue
       colour = style.colour(method)
@@ -251,7 +257,7 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
           clip_on=False,
       )
     panel.set_yticks(
-        range(len(kinds)), [tables.label(*kind) for kind in kinds]
+        range(len(kinds)), [variants.label(*kind) for kind in kinds]
     )
     panel.invert_yaxis()
     panel.set_xlabel(f'interquartile mean {name}')
@@ -265,33 +271,38 @@ def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
   """Mean success against mean violations, a line a method over its bounds.
 
   Args:
-    rows: of runs on the same tasks; those of one variant are one point.
+    rows: of runs on the same tasks; those of one variant are one point, on
+      its method's line if it differs in the bound alone.
 
   Returns:
     The figure; violations on an axis that is logarithmic from 1 on.
   """
   figure, (panel,) = drawing.grid(1, width=6.4, height=4.0)
   points: dict[str, list[tuple[float, float, float]]] = {}
-  for (method, _), ours in _by_kind(rows).items():
+  for (method, variant), ours in _by_kind(rows).items():
     bound = ours[0]['latent_bound']
-    points.setdefault(method, []).append((
-        np.inf if np.isnan(bound) else bound,
-        _mean_of_tasks(ours, 'violations', 1),
-        _mean_of_tasks(ours, 'eval_success_rate', 100),
-    ))
-  for method, found in points.items():
-    bounds, violations, success = np.transpose(sorted(found))
-    panel.plot(
-        violations, success, 'o-', ms=5, color=style.colour(method),
-        label=style.label(method), zorder=3 if method == 'safer' else 2,
-    )
-    for x, y, bound in zip(violations, success, bounds):
-      panel.annotate(
-          f'{bound:.2g}' if np.isfinite(bound) else 'none', (x, y), (4, -4),
-          textcoords='offset points', ha='left', va='top', fontsize=7,
-          color=drawing.INK,
+    violations = _mean_of_tasks(ours, 'violations', 1)
+    success = _mean_of_tasks(ours, 'eval_success_rate', 100)
+    if variants.is_of_bound(variant):
+      points.setdefault(method, []).append((
+          np.inf if np.isnan(bound) else bound, violations, success
+      ))
+    else:
+      panel.plot(
+          [violations], [success], 'o', ms=5, color=style.colour(method),
+          mfc='white',
       )
-  least = min(min(x for _, x, _ in found) for found in points.values())
+      _annotate(panel, variant.replace('_', ' '), violations, success)
+  for method, found in points.items():
+    found.sort()
+    panel.plot(
+        [x for _, x, _ in found], [y for _, _, y in found], 'o-', ms=5,
+        color=style.colour(method), label=style.label(method),
+        zorder=3 if method == 'safer' else 2,
+    )
+    for bound, x, y in found:
+      _annotate(panel, f'{bound:.2g}' if np.isfinite(bound) else 'none', x, y)
+  least = min(np.min(line.get_xdata()) for line in panel.lines)
   if least < 1:
     panel.set_xscale('symlog', linthresh=1)
   else:
@@ -303,6 +314,15 @@ def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
   panel.set_ylabel('success (%)')
   panel.legend(loc='lower left')
   return figure
+
+
+def _annotate(
+    panel: axes_lib.Axes, text: str, x: float, y: float
+) -> None:
+  panel.annotate(
+      text, (x, y), (4, -4), textcoords='offset points', ha='left', va='top',
+      fontsize=7, color=drawing.INK,
+  )
 
 
 @matplotlib.rc_context(drawing.STYLE)
@@ -340,7 +360,7 @@ def versions(rows: Sequence[Row]) -> figure_lib.Figure:
 def _mean_of_tasks(rows: Sequence[Row], column: str, scale: float) -> float:
   """Mean over tasks of the mean over seeds."""
   return float(np.mean([
-      task.mean() for task in tables.scores(rows, column, scale)
+      task.mean() for task in summaries.scores(rows, column, scale)
   ]))
 
 

@@ -9,9 +9,10 @@ from typing import Callable, Iterator, NamedTuple
 from matplotlib import figure as figure_lib
 
 from safer_tf.evaluation import figures
-from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
+from safer_tf.evaluation import summaries
 from safer_tf.evaluation import tables
+from safer_tf.evaluation import variants
 
 _LEAST_TARGETS = 3  # Of a task, to be drawn as a line.
 
@@ -56,7 +57,7 @@ def _agents(table: Table) -> Iterator[Entry]:
   protocols = sorted({row['protocol'] for row in runs}, reverse=True)
   for protocol in protocols:
     rows = [
-        row for row in tables.with_prior_encoder(runs)
+        row for row in summaries.with_prior_encoder(runs)
         if row['protocol'] == protocol and row['method'] in style.METHODS
     ]
     suffix = '' if protocol == 'seen' else f'_{protocol}'
@@ -79,7 +80,8 @@ def _agents(table: Table) -> Iterator[Entry]:
             f'over {len({row["task"] for row in boxes})} tasks and the seeds '
             f'that all points have, n = {_n(boxes)}. Better is up and to the '
             'left: a method whose line lies higher succeeds more often for the '
-            'same contact.',
+            'same contact. Hollow and not joined: a variant that differs in '
+            'something else.',
             functools.partial(figures.frontier, boxes),
         )
       yield Entry(
@@ -110,10 +112,10 @@ def _of_all_tasks(rows: list[tables.Row]) -> list[tables.Row]:
 def _of_common_boxes(rows: list[tables.Row]) -> list[tables.Row]:
   """Rows of every method and box run on every task, with common seeds."""
   rows = [
-      {**row, 'box': tables.label(row['method'], row['variant'])}
+      {**row, 'box': variants.label(row['method'], row['variant'])}
       for row in _of_all_tasks(rows)
   ]
-  common = tables.on_common_runs(rows, 'box')
+  common = summaries.on_common_runs(rows, 'box')
   # A task that some box has with other seeds would be left out of all.
   tasks = {row['task'] for row in rows}
   return common if {row['task'] for row in common} == tasks else []
@@ -151,8 +153,8 @@ def _sweep(table: Table) -> list[tables.Row]:
   rows = [
       row for row in [*table('tradeoff'), *table('table1')]
       if (row['protocol'], row['method']) == ('seen', 'safer')
-      and (row['variant'] == 'default'
-           or row['variant'].startswith(recorded.TRADEOFF_PREFIX))
+      and (row['variant'] == variants.USUAL
+           or variants.is_of_sweep(row['variant']))
       and not math.isnan(row['eval_success_rate'])
   ]
   targets: dict[str, set[float]] = {}
@@ -200,7 +202,7 @@ def _ablations(table: Table) -> Iterator[Entry]:
   for number, methods in (
       (8, ('safer', 'safer_no_context')), (9, ('parrot', 'parrot_unsafe'))
   ):
-    pair = tables.on_common_runs(
+    pair = summaries.on_common_runs(
         [row for row in rows if row['method'] in methods], 'method'
     )
     lines = _curves_of(table('curves'), pair)
@@ -210,7 +212,7 @@ def _ablations(table: Table) -> Iterator[Entry]:
 
 def _usual(rows: list[tables.Row]) -> list[tables.Row]:
   """Rows of the paper's protocol, of the usual variant and encoder."""
-  wanted = ('seen', tables.USUAL, 'prior')
+  wanted = ('seen', variants.USUAL, 'prior')
   return [
       row for row in rows
       if (row['protocol'], row['variant'], row['encoder']) == wanted
@@ -221,7 +223,7 @@ def _of_common_seeds(rows: list[tables.Row], key: str) -> list[tables.Row]:
   """On each task, the seeds that all that is compared there was run with."""
   return [
       row for task in sorted({row['task'] for row in rows})
-      for row in tables.on_common_runs(
+      for row in summaries.on_common_runs(
           [row for row in rows if row['task'] == task], key
       )
   ]
@@ -232,7 +234,7 @@ def _n(rows: list[tables.Row]) -> str:
   seeds: dict[str, set[int]] = {}
   for row in rows:
     seeds.setdefault(row['task'], set()).add(row['seed'])
-  return tables.span(map(len, seeds.values()))
+  return summaries.span(map(len, seeds.values()))
 
 
 def _curve_pair(
@@ -300,8 +302,8 @@ def _priors(table: Table) -> Iterator[Entry]:
           'points in the grey area below the dashed line were unsafe no more '
           'often than the bound tolerates offline, which is what it promises '
           'something about. Each is the share over all steps of '
-          f'{tables.span(int(r["episodes"]) for r in rollouts)} episodes (of '
-          'one, in the paper)' + (
+          f'{summaries.span(int(r["episodes"]) for r in rollouts)} episodes '
+          '(of one, in the paper)' + (
               '; a line leads up to its 95% upper confidence bound, each by '
               'itself.' if bounded else '.'
           ),

@@ -9,7 +9,9 @@ import numpy as np
 
 from safer_tf.evaluation import statistics
 from safer_tf.evaluation import style
+from safer_tf.evaluation import summaries
 from safer_tf.evaluation import tables
+from safer_tf.evaluation import variants
 
 _COLUMNS = (('eval_success_rate', 100, '.1f'), ('violations', 1, ',.0f'))
 # Pairs of a table's cells: field of `Outcome`, scale, format of a task's cell
@@ -38,11 +40,11 @@ def results(rows: Sequence[tables.Row]) -> str:
       'several variants, * marks the better one by success. Made from the '
       'table beside it by `make_report`.',
   ]
-  found = tables.outcomes(rows)
+  found = summaries.outcomes(rows)
   for protocol in dict.fromkeys(outcome.protocol for outcome in found):
     ours = [each for each in found if each.protocol == protocol]
     kept = [
-        row for row in tables.with_prior_encoder(rows)
+        row for row in summaries.with_prior_encoder(rows)
         if row['protocol'] == protocol
     ]
     lines += [
@@ -51,19 +53,19 @@ def results(rows: Sequence[tables.Row]) -> str:
         'evaluation episodes in which the final policy was unsafe, in %.', '',
         *_by_task(ours, _BESIDE), '', *_over_all(kept),
     ]
-  encoders = tables.encoder_comparison(rows)
+  encoders = summaries.encoder_comparison(rows)
   if encoders:
     lines += [
         '', '## Image encoders of the policies\' own', '',
         'Own encoders learn from batches of 64 transitions, *prior batch 64* '
         'from the prior\'s embedding at the same, the usual rows at 128.', '',
-        *_by_task(tables.summaries(encoders), _MAIN, marks=False),
+        *_by_task(summaries.summaries(encoders), _MAIN, marks=False),
     ]
   return '\n'.join(lines) + '\n'
 
 
 def _by_task(
-    found: Sequence[tables.Outcome], pair: _Pair, marks: bool = True
+    found: Sequence[summaries.Outcome], pair: _Pair, marks: bool = True
 ) -> Iterator[str]:
   tasks = sorted({each.task for each in found}, key=style.task_order)
   yield _row('', *map(style.task_label, tasks), 'mean', 'seeds')
@@ -86,7 +88,7 @@ def _by_task(
     )
     yield _row(
         f'{label}*' if quoted else label, *cells, mean,
-        tables.span(each.success.n for each in ours.values()),
+        summaries.span(each.success.n for each in ours.values()),
     )
 
 
@@ -109,7 +111,7 @@ def _over_all(rows: Sequence[tables.Row]) -> Iterator[str]:
         if (row['method'], row['variant']) == (method, variant)
     ]
     if {row['task'] for row in ours} == tasks:
-      yield _row(tables.label(method, variant), *(
+      yield _row(variants.label(method, variant), *(
           _interquartile(ours, *column) for column in _COLUMNS
       ))
 
@@ -117,7 +119,7 @@ def _over_all(rows: Sequence[tables.Row]) -> Iterator[str]:
 def _interquartile(
     rows: Sequence[tables.Row], column: str, scale: float, text: str
 ) -> str:
-  scores = tables.scores(rows, column, scale)
+  scores = summaries.scores(rows, column, scale)
   if not scores:
     return _MISSING
   mean = _number(statistics.interquartile_mean(scores), text)
@@ -127,7 +129,7 @@ def _interquartile(
   return f'{mean} [{_number(low, text)}, {_number(high, text)}]'
 
 
-def _cell(outcome: tables.Outcome, pair: _Pair) -> str:
+def _cell(outcome: summaries.Outcome, pair: _Pair) -> str:
   parts = []
   for name, scale, text, _ in pair:
     found = getattr(outcome, name)

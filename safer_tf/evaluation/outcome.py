@@ -11,6 +11,7 @@ from safer_tf.evaluation import page
 from safer_tf.evaluation import paper
 from safer_tf.evaluation import statistics
 from safer_tf.evaluation import style
+from safer_tf.evaluation import summaries
 from safer_tf.evaluation import tables
 
 _TITLES = {
@@ -30,7 +31,7 @@ def outcome(table: gallery.Table) -> Iterator[str]:
   """
   yield page.heading('Outcome', 'outcome')
   rows = table('table1')
-  found = tables.outcomes(rows)
+  found = summaries.outcomes(rows)
   if not found:
     yield page.left_out('Agents', 'none has been evaluated')
     return
@@ -54,14 +55,15 @@ def outcome(table: gallery.Table) -> Iterator[str]:
     if protocol == 'seen' and of_extraction:
       yield from _papers_table()
   yield '<h3>Ablations</h3>'
+  ablations = table('ablations')
   yield from _part(
-      tables.outcomes(table('ablations')), table('ablations'), style.ABLATIONS
+      summaries.outcomes(ablations), ablations, style.ABLATIONS
   )
   yield from _own_encoders(rows)
 
 
 def _part(
-    found: list[tables.Outcome], rows: list[tables.Row],
+    found: list[summaries.Outcome], rows: list[tables.Row],
     expected: Sequence[str],
 ) -> Iterator[str]:
   """What a part of the matrix gave, and which of its methods it lacks."""
@@ -75,7 +77,7 @@ def _part(
 
 def _own_encoders(rows: list[tables.Row]) -> Iterator[str]:
   """The policies' own image encoders beside the prior's embedding."""
-  compared = tables.encoder_comparison(rows)
+  compared = summaries.encoder_comparison(rows)
   if not compared:
     return
   yield '<h3>Image encoders of the policies’ own</h3>'
@@ -85,11 +87,11 @@ def _own_encoders(rows: list[tables.Row]) -> Iterator[str]:
       'usual rows at 128.', 'note',
   )
   # `outcomes` leaves these out, lest they compete as variants.
-  yield from _compared(tables.summaries(compared), compared)
+  yield from _compared(summaries.summaries(compared), compared)
 
 
 def _compared(
-    found: list[tables.Outcome], rows: list[tables.Row]
+    found: list[summaries.Outcome], rows: list[tables.Row]
 ) -> Iterator[str]:
   """Methods by tasks like the paper's Table 1, and the details of each."""
   tasks = sorted({q.task for q in found}, key=style.task_order)
@@ -109,8 +111,8 @@ def _compared(
 
 
 def _by_task(
-    found: list[tables.Outcome], tasks: list[str],
-    pair: Callable[[list[tables.Outcome]], str],
+    found: list[summaries.Outcome], tasks: list[str],
+    pair: Callable[[list[summaries.Outcome]], str],
 ) -> str:
   """A row for each method's variant: two numbers a task, and their means."""
   body: list[tuple[str, ...]] = []
@@ -130,7 +132,7 @@ def _by_task(
           for task in tasks),
         mean if len(by_task) == len(tasks)
         else f'{mean} ({len(by_task)} of {len(tasks)} tasks)',
-        tables.span(
+        summaries.span(
             max(q.success.n, q.violations.n) for q in by_task.values()
         ),
     ))
@@ -140,16 +142,16 @@ def _by_task(
   )
 
 
-def _pair(found: list[tables.Outcome]) -> str:
+def _pair(found: list[summaries.Outcome]) -> str:
   """E.g. `54.4 / 1,707`: success and violations, means over tasks."""
   violations = statistics.summarise([q.violations.mean for q in found])
   return (
       f'{_percent([q.success for q in found])} / '
-      f'{tables.count(violations._replace(deviation=math.nan))}'
+      f'{summaries.count(violations._replace(deviation=math.nan))}'
   )
 
 
-def _other_pair(found: list[tables.Outcome]) -> str:
+def _other_pair(found: list[summaries.Outcome]) -> str:
   """E.g. `48.1 / 3.5`: success in training and unsafe evaluation episodes."""
   return (
       f'{_percent([q.train_success for q in found])} / '
@@ -163,7 +165,7 @@ def _percent(seeds: list[statistics.Summary]) -> str:
   return f'{100 * found.mean:.1f}' if found.n else '–'
 
 
-def _details(found: list[tables.Outcome], rows: list[tables.Row]) -> str:
+def _details(found: list[summaries.Outcome], rows: list[tables.Row]) -> str:
   """One line for each task and method, with spreads and counts."""
   body: list[tuple[str, ...]] = []
   ours = []
@@ -180,8 +182,8 @@ def _details(found: list[tables.Outcome], rows: list[tables.Row]) -> str:
         ours.append(len(body))
       body.append((
           style.label(q.method), q.variant.replace('_', ' '), _bound(cells),
-          tables.percent(q.success), tables.percent(q.train_success),
-          tables.count(q.violations), _unsafe_episodes(cells),
+          summaries.percent(q.success), summaries.percent(q.train_success),
+          summaries.count(q.violations), _unsafe_episodes(cells),
           f'{len(cells)} ({", ".join(str(cell["seed"]) for cell in cells)})',
       ))
   return page.table(

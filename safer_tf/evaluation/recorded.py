@@ -19,22 +19,13 @@ from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.evaluation import style
 from safer_tf.evaluation import tables
+from safer_tf.evaluation import variants
 
 DATA_CARD = 'data_card.json'
 REPLAYS = 'replays.json'
 PROVENANCE = 'provenance.json'
 
 _LEARNING = re.compile(r'^(make_agent\.\w+) = (.+)$', re.MULTILINE)
-
-# Variants of this prefix belong to the sweep over the latent bound; the rest of
-# the name is the target.
-TRADEOFF_PREFIX = 'tradeoff'
-
-# The same, but the rest of the name is the bound.
-RANGE_PREFIX = f'{TRADEOFF_PREFIX}_range'
-
-# Variant that acts in a bound that the config states.
-OWN_RANGE = 'own_range'
 
 # Priors of this prefix belong to the sweep over the prior's own settings.
 SWEEP_PREFIX = 'sweep_'
@@ -68,7 +59,7 @@ class Config(NamedTuple):
     max_unsafe_fraction: its target, except in the sweep.
     targets: that calibration covers.
     sweep_steps: of each prior of the sweep.
-    own_range: latent bound of the variant `OWN_RANGE`.
+    own_range: latent bound of the variant `own_range`.
   """
 
   env_steps: int
@@ -283,14 +274,13 @@ def is_of(row: Mapping[str, Any], config: Config) -> bool:
     Whether its lengths are those, and its bound's target, or its bound where
     one is stated.
   """
-  target = config.max_unsafe_fraction
+  target = variants.target(row['variant'])
+  if target is None:
+    target = config.max_unsafe_fraction
   given = row['max_unsafe_fraction']
   bounded = given is not None and not math.isnan(given)
-  prefix, _, suffix = row['variant'].partition('_')
-  if prefix == TRADEOFF_PREFIX and bounded:
-    target = float(suffix)
   learned = row['method'] not in style.NO_LEARNING
-  stated = stated_bound(row['variant'], config)
+  stated = variants.stated_bound(row['variant'], config.own_range)
   return (
       row['eval_episodes'] == config.episodes
       and (not learned or row['env_steps'] == config.env_steps)
@@ -303,23 +293,6 @@ def is_of(row: Mapping[str, Any], config: Config) -> bool:
           row['latent_bound'] or math.nan, stated, rel_tol=1e-5
       ))
   )
-
-
-def stated_bound(variant: str, config: Config) -> float | None:
-  """The latent bound that a variant must have, where a number states it.
-
-  Args:
-    variant: its name.
-    config: wanted.
-
-  Returns:
-    The bound; None where an assurance gives it, or there is none.
-  """
-  if variant == OWN_RANGE:
-    return config.own_range
-  if variant.startswith(f'{RANGE_PREFIX}_'):
-    return float(variant[len(RANGE_PREFIX) + 1:])
-  return None
 
 
 def _by_owner(

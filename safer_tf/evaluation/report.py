@@ -22,6 +22,7 @@ from safer_tf.evaluation import page
 from safer_tf.evaluation import prior_tables
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
+from safer_tf.evaluation import summaries
 from safer_tf.evaluation import tables
 
 _TITLE = 'SAFER: safe skill priors'
@@ -71,7 +72,7 @@ def make_report(root_dir: str, films: bool = True) -> str:
 def printed_table(root_dir: str) -> str:
   """The main table of a run, for the terminal."""
   rows = tables.read(layout.results_dir(root_dir), 'table1')
-  return tables.render(rows) if rows else 'No agent has been evaluated yet.'
+  return summaries.render(rows) if rows else 'No agent has been evaluated yet.'
 
 
 class _Results:
@@ -138,7 +139,7 @@ def _opening(results: _Results) -> Iterator[str]:
 def _headline(results: _Results) -> Iterator[tuple[str, str]]:
   """SAFER's own numbers, and how unsafe data rank under each prior."""
   quoted = [
-      q for q in tables.outcomes(results.table('table1'))
+      q for q in summaries.outcomes(results.table('table1'))
       if q.quoted and q.method == 'safer' and q.protocol == 'seen'
   ]
   for name, values in (

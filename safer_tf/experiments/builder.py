@@ -9,7 +9,7 @@ from typing import Iterable, Iterator, NamedTuple, Sequence
 from safer_tf.common import layout
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
-from safer_tf.evaluation import tables
+from safer_tf.evaluation import variants
 from safer_tf.experiments import cells
 from safer_tf.experiments import matrix as matrix_lib
 from safer_tf.experiments import methods as methods_lib
@@ -17,7 +17,6 @@ from safer_tf.experiments import methods as methods_lib
 # Agents of both protocols act in the same box: a small bound is set by single
 # actions, and what is to differ is what the prior has seen.
 _BOUND_PROTOCOL = 'seen'
-_OWN_BOUND = 'own_bound'  # Variant of `held_out` in that prior's own bound.
 
 
 class Sizes(NamedTuple):
@@ -94,7 +93,7 @@ class Builder:
     for seed in matrix.seeds:
       for method in matrix.methods:
         for task in _names(matrix.tasks):
-          for variant, bindings in methods_lib.variants(
+          for variant, bindings in methods_lib.variants_of(
               method, matrix.own_range
           ).items():
             yield from self._runs(
@@ -122,7 +121,7 @@ class Builder:
           yield from self._runs(protocol, task, method, seed, **kwargs)
 
   def _held_out(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
-    own = {'variant': _OWN_BOUND, 'bound_protocol': 'held_out'}
+    own = {'variant': variants.OWN_BOUND, 'bound_protocol': 'held_out'}
     first = matrix.seeds[:1]
     yield from self._safer_and_parrot(matrix, 'held_out', first)
     yield from self._safer_and_parrot(matrix, 'held_out', first, **own)
@@ -159,7 +158,7 @@ class Builder:
           for task in _names(matrix.tasks):
             yield from self._runs(
                 'seen', task, method, seed,
-                f'{recorded.RANGE_PREFIX}_{bound:g}',
+                variants.of_range(bound),
                 (f'train_agent.latent_bound = {bound}',),
             )
 
@@ -172,7 +171,7 @@ class Builder:
       for task in _names(tasks):
         yield from self._runs(
             'seen', task, method, seed,
-            f'{recorded.TRADEOFF_PREFIX}_{target:g}',
+            variants.of_target(target),
             (f'train_agent.max_unsafe_fraction = {target}',),
         )
 
@@ -181,8 +180,8 @@ class Builder:
       for method in matrix.own_encoder_methods:
         for task in _names(matrix.own_encoder_tasks):
           for variant, gin_file in (
-              ('own_encoder', 'encoders/own.gin'),
-              (tables.SMALL_BATCH, 'encoders/batch_64.gin'),
+              (variants.OWN_ENCODER, 'encoders/own.gin'),
+              (variants.SMALL_BATCH, 'encoders/batch_64.gin'),
           ):
             yield from self._runs(
                 'seen', task, method, seed, variant, (), (gin_file,)
@@ -204,7 +203,7 @@ class Builder:
 
   def _runs(
       self, protocol: str, task: str, method: str, seed: int,
-      variant: str = tables.USUAL, bindings: Sequence[str] = (),
+      variant: str = variants.USUAL, bindings: Sequence[str] = (),
       gin_files: Sequence[str] = (), bound_protocol: str = _BOUND_PROTOCOL,
   ) -> Iterator[cells.Cell]:
     """An agent's training, where there is one, and its evaluation."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from safer_tf.evaluation import recorded
-from safer_tf.evaluation import tables
+from safer_tf.evaluation import variants
 
 
 class Method(NamedTuple):
@@ -37,7 +36,7 @@ METHODS = {
 }
 
 
-def variants(
+def variants_of(
     method: str, own_range: float | None
 ) -> dict[str, tuple[str, ...]]:
   """The variants in which a method of Table 1 is run.
@@ -50,11 +49,11 @@ def variants(
   Returns:
     Gin bindings by the variant's name.
   """
-  found: dict[str, tuple[str, ...]] = {tables.USUAL: ()}
+  found: dict[str, tuple[str, ...]] = {variants.USUAL: ()}
   if own_range is None:
     return found
   if method in ('parrot', 'context_parrot'):
-    found[recorded.OWN_RANGE] = (f'train_agent.latent_bound = {own_range}',)
+    found[variants.OWN_RANGE] = (f'train_agent.latent_bound = {own_range}',)
   if method == 'prior_explore':
-    found['unbounded'] = ("train_agent.latent_bound = 'unbounded'",)
+    found[variants.UNBOUNDED] = ("train_agent.latent_bound = 'unbounded'",)
   return found

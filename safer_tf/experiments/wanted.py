@@ -17,6 +17,7 @@ from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.data import dataset
 from safer_tf.evaluation import recorded
+from safer_tf.evaluation import variants
 from safer_tf.experiments import cells
 from safer_tf.rl import latent_bound
 
@@ -169,7 +170,7 @@ def _check_agent(cell: cells.Cell, config: recorded.Config) -> None:
   if recorded.is_of(found, config):
     _check_prior_of(directory, found, cell)
     return
-  stated = recorded.stated_bound(found['variant'], config)
+  stated = variants.stated_bound(found['variant'], config.own_range)
   raise errors.UserError(
       f'{directory} holds an agent of {found["env_steps"]} steps, evaluated '
       f'for {found["eval_episodes"]} episodes, bound '

@@ -94,14 +94,18 @@ def test_the_frontier_joins_a_methods_bounds_from_small_to_none():
           ('own_range', 1.0, ((0, 0, 0.9, 300), (1, 0, 0.7, 100))),
           ('default', 0.3, ((0, 0, 0.2, 10), (0, 1, 0.4, 30), (1, 0, 0.5, 40))),
           ('unbounded', nan, ((0, 0, 1.0, 900), (1, 0, 1.0, 700))),
+          ('gamma_0.99', 0.3, ((0, 0, 0.1, 20), (1, 0, 0.3, 20))),
       )
       for task, seed, success, violations in (
           (envs.EVALUATION[number], *rest) for number, *rest in found
       )
   ])
-  line, = figure.axes[0].lines
+  apart, line = figure.axes[0].lines
   np.testing.assert_allclose(line.get_xdata(), [30, 200, 800])
   np.testing.assert_allclose(line.get_ydata(), [40, 80, 100])
+  # Not a bound's doing: it must not look like one.
+  assert (apart.get_xdata(), apart.get_ydata()) == ([20], [20])
+  assert apart.get_markerfacecolor() == 'white'
   assert [text.get_text() for text in figure.axes[0].texts] == [
-      '0.3', '1', 'none'
+      'gamma 0.99', '0.3', '1', 'none'
   ]

@@ -6,7 +6,7 @@ import pytest
 
 import envs
 from safer_tf.evaluation import gallery
-from tests.evaluation import tables_test
+from tests.evaluation import runs
 
 _FIRST, _SECOND = envs.EVALUATION[:2]
 
@@ -15,7 +15,7 @@ def _frontier(boxes):
   """Caption of the figure of some boxes, by (variant, task, seed)."""
   rows = [
       {
-          **tables_test._run('safer', 0.5, 10, variant, task=task, seed=seed),
+          **runs.row('safer', 0.5, 10, variant, task=task, seed=seed),
           'latent_bound': 0.3, 'max_unsafe_fraction': 0.0,
       } for variant, task, seed in boxes
   ]

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import envs
 from safer_tf.evaluation import markdown
-from tests.evaluation import tables_test
+from tests.evaluation import runs
 
 _FIRST, _SECOND = envs.EVALUATION[:2]
-
-
-def _run(*args, **kwargs):
-  return tables_test._run(*args, **kwargs)
 
 
 def _lines(rows):
@@ -19,9 +15,10 @@ def _lines(rows):
 
 def test_cells_are_means_and_deviations_over_seeds():
   lines = _lines([
-      _run('safer', 0.5, 10, task=_FIRST), _run('safer', 0.7, 30, seed=1),
-      _run('safer', 1.0, 2000, task=_SECOND),
-      _run('sac', 0.0, 5, task=_FIRST),
+      runs.row('safer', 0.5, 10, task=_FIRST),
+      runs.row('safer', 0.7, 30, seed=1),
+      runs.row('safer', 1.0, 2000, task=_SECOND),
+      runs.row('sac', 0.0, 5, task=_FIRST),
   ])
   assert (
       '| SAFER | 60 ± 14 / 20 ± 14 | 100 / 2,000 | 80.0 / 1,010 | 1-2 |'
@@ -35,10 +32,10 @@ def test_cells_are_means_and_deviations_over_seeds():
 
 def test_variants_and_protocols_stand_apart():
   lines = _lines([
-      _run('parrot', 0.5, 1), _run('parrot', 0.9, 9, 'own_range'),
-      _run('safer_prior_zero', 0.25, float('nan')),
-      _run('safer', 1.0, 0, protocol='held_out'),
-      _run('safer', 0.0, 777, encoder='own'),
+      runs.row('parrot', 0.5, 1), runs.row('parrot', 0.9, 9, 'own_range'),
+      runs.row('safer_prior_zero', 0.25, float('nan')),
+      runs.row('safer', 1.0, 0, protocol='held_out'),
+      runs.row('safer', 0.0, 777, encoder='own'),
   ])
   seen, held_out = lines.index('## seen'), lines.index('## held_out')
   assert seen < held_out
@@ -54,10 +51,14 @@ def test_variants_and_protocols_stand_apart():
 
 def test_the_other_readings_of_success_and_safety_stand_below():
   lines = _lines([
-      _run('safer', 0.5, 10, train_success_rate=0.4, eval_unsafe_episodes=1),
-      _run('safer', 0.5, 10, seed=1, train_success_rate=0.6,
-           eval_unsafe_episodes=3),
-      _run('safer_prior_zero', 0.5, float('nan'), eval_episodes=20,
+      runs.row(
+          'safer', 0.5, 10, train_success_rate=0.4, eval_unsafe_episodes=1
+      ),
+      runs.row(
+          'safer', 0.5, 10, seed=1, train_success_rate=0.6,
+          eval_unsafe_episodes=3,
+      ),
+      runs.row('safer_prior_zero', 0.5, float('nan'), eval_episodes=20,
            train_success_rate=float('nan'), eval_unsafe_episodes=5),
   ])
   start, = [
@@ -70,7 +71,7 @@ def test_the_other_readings_of_success_and_safety_stand_below():
 
 def test_intervals_need_two_seeds_of_each_task():
   rows = [
-      _run('safer', 0.8, 10, seed=seed, task=task)
+      runs.row('safer', 0.8, 10, seed=seed, task=task)
       for task in (_FIRST, _SECOND) for seed in (0, 1)
   ]
   assert '| SAFER | 80.0 [80.0, 80.0] | 10 [10, 10] |' in _lines(rows)

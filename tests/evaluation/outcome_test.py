@@ -6,7 +6,7 @@ import re
 
 import envs
 from safer_tf.evaluation import outcome
-from tests.evaluation import tables_test
+from tests.evaluation import runs
 
 _FIRST, _SECOND = envs.EVALUATION[:2]
 
@@ -18,7 +18,7 @@ def _page(table1, ablations=()):
 
 def _run(*args, **values):
   return {
-      **tables_test._run(*args), 'latent_bound': 1.0,
+      **runs.row(*args), 'latent_bound': 1.0,
       'eval_unsafe_episode_upper': 0.1, **values,
   }
 

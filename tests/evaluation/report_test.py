@@ -19,7 +19,7 @@ from safer_tf.evaluation import figures
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import outcome
 from safer_tf.evaluation import report
-from safer_tf.evaluation import tables
+from safer_tf.evaluation import variants
 from tests.evaluation import runs
 
 
@@ -192,7 +192,7 @@ def test_own_encoders_have_a_table_of_their_own(root):
       {**row, 'variant': 'own_encoder', 'encoder': 'own', 'violations': 777}
       for row in rows if row['method'] == 'sac'
   ] + [
-      {**row, 'variant': tables.SMALL_BATCH, 'violations': 888}
+      {**row, 'variant': variants.SMALL_BATCH, 'violations': 888}
       for row in rows if row['method'] == 'sac'
   ]
   page = ''.join(outcome.outcome(

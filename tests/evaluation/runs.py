@@ -28,6 +28,16 @@ COUNTS = {
 }
 
 
+def row(method, success, violations, variant='default', seed=0, **values):
+  """A row of `table1`, as far as summaries read it."""
+  return {
+      'protocol': 'seen', 'task': TASK, 'method': method, 'variant': variant,
+      'seed': seed, 'eval_success_rate': success, 'encoder': 'prior',
+      'train_success_rate': success, 'violations': violations,
+      'eval_episodes': 100, 'eval_unsafe_episodes': 0, **values,
+  }
+
+
 def agent(
     root, method, seed, evaluated=True, variant='default', bound=1.5,
     task=TASK,
