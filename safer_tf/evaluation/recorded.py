@@ -25,7 +25,16 @@ DATA_CARD = 'data_card.json'
 REPLAYS = 'replays.json'
 PROVENANCE = 'provenance.json'
 
-_LEARNING = re.compile(r'^(make_agent\.\w+) = (.+)$', re.MULTILINE)
+# Beside `make_agent`, what of `train_agent` says how an agent learns. Its other
+# values name the agent, its bound and its length; these its row tells.
+LEARNING = (
+    'action_space', 'batch_size', 'encoder', 'initial_steps',
+    'prior_probability',
+)
+_LEARNING = re.compile(
+    rf'^(make_agent\.\w+|train_agent\.(?:{"|".join(LEARNING)})) = (.+)$',
+    re.MULTILINE,
+)
 
 # Priors of this prefix belong to the sweep over the prior's own settings.
 SWEEP_PREFIX = 'sweep_'
@@ -249,8 +258,8 @@ def learning(directory: str) -> dict[str, dict[str, Any]]:
     directory: of the recorded tables.
 
   Returns:
-    The values of `make_agent` by gin name, by the agent's run, e.g.
-    `seen/extract_08/sac/default/seed0`.
+    The values of `make_agent`, and of `train_agent` those in `LEARNING`, by
+    gin name, by the agent's run, e.g. `seen/extract_08/sac/default/seed0`.
   """
   found: dict[str, dict[str, Any]] = {}
   for record in _read(directory, PROVENANCE):

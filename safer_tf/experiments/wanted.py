@@ -21,6 +21,12 @@ from safer_tf.evaluation import variants
 from safer_tf.experiments import cells
 from safer_tf.rl import latent_bound
 
+# Bindings that name an agent or its bound: they say nothing of how it learns,
+# and without them most agents' configs are the same.
+_OF_ONE_AGENT = tuple(f'train_agent.{name} =' for name in (
+    'task', 'protocol', 'variant', 'bound_protocol', 'latent_bound',
+    'max_unsafe_fraction',
+))
 _REMEDY = 'Choose another --root_dir, or remove that'
 
 
@@ -111,7 +117,7 @@ def learnt_otherwise(
 
   Args:
     todo: all cells.
-    learnt: values of `make_agent` by gin name, by an agent's run.
+    learnt: values by gin name as of `recorded.learning`, by an agent's run.
     gin_files: those in force; each agent's own come and go meanwhile.
     bindings: likewise.
 
@@ -124,7 +130,7 @@ def learnt_otherwise(
     if cell.kind == 'agent' and learnt.get(run):
       given = (
           each for each in cell.given('gin_bindings')
-          if not each.startswith('train_agent.')
+          if not each.startswith(_OF_ONE_AGENT)
       )
       alike[tuple(cell.given('gin_file')), tuple(given)].append(run)
   different = {}
@@ -185,7 +191,7 @@ def _check_agent(cell: cells.Cell, config: recorded.Config) -> None:
 def _learning_of(
     finished: Sequence[cells.Cell]
 ) -> dict[str, dict[str, Any]]:
-  """Values of `make_agent` by gin name, by the run of a finished agent."""
+  """How finished agents learnt: values by gin name, by an agent's run."""
   found = {}
   for cell in finished:
     path = os.path.join(os.path.dirname(cell.finished_file), layout.SETTINGS)
@@ -194,6 +200,9 @@ def _learning_of(
       found[cell.name.partition('/')[2]] = {
           f'make_agent.{name}': given
           for name, given in settings.get('make_agent', {}).items()
+      } | {
+          f'train_agent.{name}': settings[name]
+          for name in recorded.LEARNING if name in settings
       }
   return found
 

@@ -15,6 +15,7 @@ from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.data import dataset
 from safer_tf.data import schema
+from safer_tf.evaluation import recorded
 from safer_tf.evaluation import report
 from safer_tf.experiments import builder
 from safer_tf.experiments import cells
@@ -247,6 +248,7 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
 ):
   (tmp_path / layout.SETTINGS).write_text(json.dumps({
       'make_agent': {'gamma': 0.9, 'hidden_units': [128, 128]},
+      'encoder': 'own', 'batch_size': 64,
   }))
   found = {
       'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
@@ -254,15 +256,38 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
       'max_unsafe_fraction': 0.15, 'latent_bound': 0.5,
   }
 
-  def again(gamma):
+  def again(gamma, encoder='own'):
     return finished('agent/a', 'result.json', found, (
         f'--root_dir={tmp_path}', '--gin_file=methods/safer.gin',
+        f'--gin_file=encoders/{encoder}.gin',
         f'--gin_bindings=make_agent.gamma = {gamma}',
     ))
 
   assert again(0.9).endswith('report')
   with pytest.raises(errors.UserError, match='gamma was 0.9, is now 0.8'):
     again(0.8)
+  with pytest.raises(errors.UserError, match="was 'own', is now 'prior'"):
+    again(0.9, 'batch_64')
+
+
+def test_the_recorded_agents_learnt_as_the_experiment_asks():
+  gin_files = ['experiments/paper.gin']
+  wanted._parse(gin_files, [])
+  todo = builder.Builder('/runs/a', 0, gin_files, [], _SIZES).build(
+      matrix.Matrix()
+  )
+  learnt = recorded.learning(f'{_TOP}/results')
+  known = [
+      cell.name.partition('/')[2] for cell in todo
+      if cell.kind == 'agent' and cell.name.partition('/')[2] in learnt
+  ]
+  assert len(known) > 200
+  for name in ('make_agent.gamma', 'train_agent.encoder'):
+    assert all(name in learnt[run] for run in known)
+  try:
+    assert not wanted.learnt_otherwise(todo, learnt, gin_files, [])
+  finally:
+    gin.clear_config()
 
 
 @pytest.mark.parametrize('origin, right', [
