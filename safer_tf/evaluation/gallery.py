@@ -301,7 +301,8 @@ def _priors(table: Table) -> Iterator[Entry]:
           'Random latents inside each bound, acted out in the simulator: '
           'points in the grey area below the dashed line were unsafe no more '
           'often than the bound tolerates offline, which is what it promises '
-          'something about. Each is the share over all steps of '
+          'something about. Offline, the safe and the unsafe set weigh the '
+          'same; here each is the share over all steps of '
           f'{summaries.span(int(r["episodes"]) for r in rollouts)} episodes '
           '(of one, in the paper)' + (
               '; a line leads up to its 95% upper confidence bound, each by '
