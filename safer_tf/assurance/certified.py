@@ -14,8 +14,8 @@ of E[G_i] is 0 or less: identically distributed episodes are not needed. A
 mixture over stakes, fixed beforehand, keeps this, and Markov's inequality
 makes 1 / capital a p-value (Waudby-Smith and Ramdas 2023, with the stakes
 mixed rather than adapted, which leaves no order of the episodes to choose).
-The inequality asks for a number of episodes fixed beforehand. Collecting until a
-shard has its steps fixes it only nearly; simulated so, with unlike tasks and
+The inequality asks for a number of episodes fixed beforehand. Collecting until
+a shard has its steps fixes it only nearly; simulated so, with unlike tasks and
 shards far shorter than ours, the test stays well within its error
 (docs/lab_notes.md).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 
 import gin
@@ -18,14 +19,33 @@ from safer_tf.prior import export
 _ROOT = os.path.dirname(config.config_dir())
 
 
-@pytest.mark.parametrize('name', ['safer', 'parrot', 'context_parrot'])
-def test_shipped_prior_is_whole_and_inverts(name):
-  loaded = export.load_prior(layout.export_dir(_ROOT, 'seen', name), prior=name)
-  frames = []
+_PRIORS = sorted(
+    os.path.relpath(os.path.dirname(path), os.path.join(_ROOT, 'priors'))
+    for path in glob.glob(os.path.join(_ROOT, 'priors', '*', '*', 'stage.json'))
+)
+
+
+@pytest.fixture(scope='module')
+def frames():
+  """The first frame of an episode of each evaluation task."""
+  found = []
   for task in envs.EVALUATION:
     env = envs.load_task(task)
-    frames.append(env.reset().observation)
+    found.append(env.reset().observation)
     env.close()
+  return found
+
+
+def test_every_prior_is_tested():
+  assert {'seen/safer', 'seen/parrot', 'held_out/safer'} <= set(_PRIORS)
+
+
+@pytest.mark.parametrize('prior', _PRIORS)
+def test_shipped_prior_is_whole_and_inverts(prior, frames):
+  protocol, name = prior.split('/')
+  loaded = export.load_prior(
+      layout.export_dir(_ROOT, protocol, name), prior=name
+  )
   embedding = loaded.embed(tf.constant(np.stack(frames)))
   context = tf.zeros((len(frames), loaded.spec.context_dim))
   latent = tf.constant(
