@@ -198,8 +198,14 @@ class _Display:
     done = sum(cell.cost for cell in self._todo if cell.name in outcome)
     for cell in running:
       # A cell may show several bars in turn: never step back.
-      now = process.fraction(process.log_path(cell, self._log_dir))
-      self._best[cell.name] = max(self._best.get(cell.name, 0), min(now, 0.95))
+      now = min(
+          process.fraction(process.log_path(cell, self._log_dir)), 0.95
+      )
+      if cell.name not in self._best:
+        # Its log goes on: what it had done before says nothing of this run's
+        # speed.
+        self._initial += now * cell.cost
+      self._best[cell.name] = max(self._best.get(cell.name, 0), now)
       done += self._best[cell.name] * cell.cost
     text = self._summary(len(outcome), done)
     if self._lines:

@@ -230,3 +230,31 @@ def _wait_for(condition, seconds=20):
   while not condition():
     assert time.time() < end, 'waited in vain'
     time.sleep(0.05)
+
+
+@pytest.mark.parametrize('before, left', [(0, '00:20'), (50, '01:00')])
+def test_time_left_is_by_what_this_run_did(
+    tmp_path, monkeypatch, capsys, before, left
+):
+  cell, other = _cell(tmp_path, 'one'), _cell(tmp_path, 'two')
+  log_dir = str(tmp_path / 'logs')
+  log = process.log_path(cell, log_dir)
+  os.makedirs(os.path.dirname(log))
+
+  def reach(percent):
+    with open(log, 'a', encoding='utf-8') as file:
+      file.write(f'Training: {percent}%|##  \n')
+
+  now = [100.0]
+  monkeypatch.setattr(time, 'monotonic', lambda: now[0])
+  if before:  # Of the run that was killed.
+    reach(before)
+  display = executor._Display([cell, other], log_dir, 1)
+  display.show({}, [cell])
+  reach(80)
+  now[0] += 15.1 if before else 13.4
+  display._said = -1e9
+  display.show({}, [cell])
+  # 0.8 of 2 cells are done: in this run 0.8 in 13.4 s, or only 0.3 in 15.1 s.
+  said = capsys.readouterr().err
+  assert f'{left} left' in said
