@@ -82,8 +82,8 @@ def _by_task(
           for name, scale, _, text in pair
       )
     method = next(iter(ours.values())).method
-    variants = {each.variant for each in found if each.method == method}
-    quoted = marks and len(variants) > 1 and all(
+    names = {each.variant for each in found if each.method == method}
+    quoted = marks and len(names) > 1 and all(
         each.quoted for each in ours.values()
     )
     yield _row(
