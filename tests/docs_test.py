@@ -43,22 +43,22 @@ _NAMES = {
 }
 
 
-def _recorded(protocol):
-  """Rows of results/table1.csv by method, variant and task."""
-  with open(_TOP / 'results' / 'table1.csv', newline='') as file:
-    rows = [row for row in csv.DictReader(file) if row['protocol'] == protocol]
+def _recorded(protocol, *names, seeds=('0', '1', '2')):
+  """Rows of tables of results/ by method, variant and task."""
   found = collections.defaultdict(list)
-  for row in rows:
-    found[row['method'], row['variant'], row['task']].append(row)
+  for name in names:
+    with open(_TOP / 'results' / f'{name}.csv', newline='') as file:
+      for row in csv.DictReader(file):
+        if row['protocol'] == protocol and row['seed'] in seeds:
+          found[row['method'], row['variant'], row['task']].append(row)
   return found
 
 
 def _table(path, heading):
   """Rows, without marks, of the first table below a line of a page."""
   lines = (_TOP / path).read_text().split(heading, 1)[1].splitlines()
-  begin = next(n for n, line in enumerate(lines) if line.startswith('| | Task')
-               or line.startswith('| ours'))
-  for line in lines[begin + 2:]:
+  begin = next(n for n, line in enumerate(lines) if line.startswith('|---'))
+  for line in lines[begin + 1:]:
     if not line.startswith('|'):
       return
     yield [
@@ -67,49 +67,103 @@ def _table(path, heading):
     ]
 
 
-def _pair(rows, of_training):
-  success = statistics.fmean(
-      100 * float(row['eval_success_rate']) for row in rows)
-  if not of_training:
-    return success, None
-  return success, statistics.fmean(float(row['violations']) for row in rows)
+def _value(row, column):
+  return 100 * float(row[column]) if 'rate' in column else float(row[column])
 
 
-def _agrees(text, expected, digits):
-  """Whether `success / violations` is what was recorded, as far as it shows."""
-  success, violations = text.split(' / ')
-  right = abs(float(success) - expected[0]) <= 0.5 * 10**-digits + 1e-9
-  if expected[1] is None:
-    return right and violations == '–'
-  shown = float(violations.replace(',', ''))
-  return right and abs(shown - expected[1]) <= 0.5 + 1e-9
+def _agrees(text, recorded, method, variant, tasks, digits=0):
+  """Whether `success / violations` is what was recorded, as far as it shows.
+
+  Means over tasks of means over seeds; after each, where it is told, ± the
+  seeds' standard deviation of the mean over tasks.
+  """
+  rows = [recorded[method, variant, task] for task in tasks]
+  for told, column, places in zip(
+      text.split(' / '), ('eval_success_rate', 'violations'), (digits, 0)
+  ):
+    if told == '–':
+      assert method.startswith('safer_prior')
+      continue
+    expected = [statistics.fmean(
+        statistics.fmean(_value(row, column) for row in of_task)
+        for of_task in rows
+    )]
+    if '±' in told:
+      seeds = collections.defaultdict(list)
+      for row in (row for of_task in rows for row in of_task):
+        seeds[row['seed']].append(_value(row, column))
+      expected.append(statistics.stdev(map(statistics.fmean, seeds.values())))
+    numbers = told.split(' ± ')
+    assert len(numbers) == len(expected)
+    for shown, number in zip(numbers, expected):
+      error = abs(float(shown.replace(',', '')) - number)
+      assert error <= 0.5 * 10**-places + 1e-9, (method, variant, text, number)
 
 
 @pytest.mark.parametrize('path, heading, protocol, n_rows', [
-    ('README.md', 'Success of 100 episodes of the final greedy policy', 'seen',
-     11),
+    ('README.md', 'final policy touched the container:', 'seen', 11),
     ('docs/results.md', '## New tasks (`held_out`)', 'held_out', 4),
 ])
 def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):
-  recorded = _recorded(protocol)
+  recorded = _recorded(protocol, 'table1')
   shown = list(_table(path, heading))
   assert len(shown) == n_rows
   for name, *cells in shown:
-    method, variant = _NAMES[name]
-    rows = [recorded[method, variant, task] for task in _TASKS]
-    learns = not method.startswith('safer_prior')
-    pairs = [_pair(of_task, learns) for of_task in rows]
-    for text, pair in zip(cells, pairs):
-      assert _agrees(text, pair, 0), (name, text, pair)
-    mean = (
-        statistics.fmean(pair[0] for pair in pairs),
-        statistics.fmean(pair[1] for pair in pairs) if learns else None)
-    assert _agrees(cells[6], mean, 1), (name, cells[6], mean)
+    kind = _NAMES[name]
+    for text, task in zip(cells, _TASKS):
+      _agrees(text, recorded, *kind, [task])
+    _agrees(cells[6], recorded, *kind, _TASKS, digits=1)
     if protocol == 'seen':
+      assert '±' in cells[6]
       touched = statistics.fmean(
           100 * float(row['eval_unsafe_episodes']) / float(row['eval_episodes'])
-          for of_task in rows for row in of_task)
+          for task in _TASKS for row in recorded[(*kind, task)])
       assert float(cells[7].rstrip('%')) == pytest.approx(touched, abs=0.051)
+
+
+def test_the_boxes_quote_what_is_recorded():
+  recorded = _recorded('seen', 'table1', 'tradeoff', seeds=('0',))
+  columns = {
+      '0.31': ('default', 'default'), '0.47': ('tradeoff_0.02',) * 2,
+      '1.0': ('tradeoff_range_1', 'own_range'),
+  }
+  shown = list(_table('docs/results.md', '## The box'))
+  assert [name.split()[0] for name, *_ in shown] == list(columns)
+  for name, *cells in shown:
+    variants = columns[name.split()[0]]
+    for text, method, variant in zip(cells, ('safer', 'parrot'), variants):
+      _agrees(text, recorded, method, variant, _TASKS, digits=1)
+
+
+def test_the_ablations_quote_what_is_recorded():
+  recorded = _recorded('seen', 'ablations', seeds=('0',))
+  shown = list(_table('docs/results.md', '## Ablations'))
+  assert len(shown) == 4
+  for (_, text), method in zip(shown, (
+      'safer_no_context', 'safer_deterministic', 'parrot_unsafe',
+      'safer_unbounded',
+  )):
+    _agrees(text, recorded, method, 'default', _TASKS, digits=1)
+
+
+def test_lambdas_quote_what_is_recorded():
+  recorded = _recorded('seen', 'table1', 'ablations', seeds=('0',))
+  shown = list(_table('docs/results.md', '## Lambda'))
+  assert len(shown) == 2
+  for (_, *cells), method in zip(shown, ('safer_lambda', 'safer')):
+    for text, task in zip(cells, _TASKS):
+      _agrees(text, recorded, method, 'default', [task])
+    _agrees(cells[6], recorded, method, 'default', _TASKS, digits=1)
+
+
+def test_own_encoders_quote_what_is_recorded():
+  recorded = _recorded('seen', 'table1', seeds=('0',))
+  shown = list(_table('docs/results.md', '## Image encoders'))
+  assert len(shown) == 3
+  for (name, *cells), method in zip(shown, ('sac', 'parrot', 'safer')):
+    assert name.lower() == method
+    for text, variant in zip(cells, ('own_encoder', 'prior_batch_64')):
+      _agrees(text, recorded, method, variant, [_TASKS[1]])
 
 
 def _snippet(path, containing):
