@@ -27,7 +27,7 @@ METHODS = {
     'safer_deterministic': Look('SAFER, deterministic c', '#d55e00'),
     'parrot_unsafe': Look('PARROT, with unsafe data', '#a6761d'),
     'safer_unbounded': Look('SAFER, no latent bound', '#7570b3'),
-    'safer_lambda': Look('SAFER, lambda 0.25', '#56b4a0'),
+    'safer_lambda': Look('SAFER, the sweep’s lambda', '#56b4a0'),
 }
 TABLE1_METHODS = (
     'sac', 'parrot', 'context_parrot', 'prior_explore', 'safer',
