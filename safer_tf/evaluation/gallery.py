@@ -46,10 +46,8 @@ def entries(table: Table) -> list[Entry]:
   Returns:
     The figures.
   """
-  found = list(_agents(table))
-  found += _priors(table)
-  found += _benchmark(table)
-  return found
+  parts = _agents, _likelihoods, _histograms, _calibrations, _benchmark
+  return [entry for part in parts for entry in part(table)]
 
 
 def _agents(table: Table) -> Iterator[Entry]:
@@ -255,7 +253,7 @@ def _curve_pair(
     )
 
 
-def _priors(table: Table) -> Iterator[Entry]:
+def _likelihoods(table: Table) -> Iterator[Entry]:
   for protocol, split, suffix, note in (
       ('seen', 'test', '', ''),
       ('held_out', tables.NEW_TASKS, '_held_out', _UNSEEN),
@@ -273,6 +271,9 @@ def _priors(table: Table) -> Iterator[Entry]:
           'near zero, one that does not is near 50%.',
           functools.partial(figures.likelihood_share, likelihood),
       )
+
+
+def _histograms(table: Table) -> Iterator[Entry]:
   histograms = [r for r in table('histograms') if r['protocol'] == 'seen']
   for quantity, title, caption in (
       ('log_likelihood', 'Likelihood of safe and unsafe actions',
@@ -287,6 +288,9 @@ def _priors(table: Table) -> Iterator[Entry]:
           quantity, title, f'{caption} {_left_out(histograms, quantity)}',
           functools.partial(figures.histograms, histograms, quantity),
       )
+
+
+def _calibrations(table: Table) -> Iterator[Entry]:
   for protocol, suffix, note in (
       ('seen', '', ''), ('held_out', '_held_out', _UNSEEN)
   ):
