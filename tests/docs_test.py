@@ -72,14 +72,16 @@ def _value(row, column):
 
 
 def _agrees(text, recorded, method, variant, tasks, digits=0):
-  """Whether `success / violations` is what was recorded, as far as it shows.
+  """Asserts that `success / violations` is what was recorded.
 
   Means over tasks of means over seeds; after each, where it is told, ± the
   seeds' standard deviation of the mean over tasks.
   """
   rows = [recorded[method, variant, task] for task in tasks]
+  parts = text.split(' / ')
+  assert len(parts) == 2, (method, variant, text)
   for told, column, places in zip(
-      text.split(' / '), ('eval_success_rate', 'violations'), (digits, 0)
+      parts, ('eval_success_rate', 'violations'), (digits, 0)
   ):
     if told == '–':
       assert method.startswith('safer_prior')
@@ -137,19 +139,25 @@ def test_the_boxes_quote_what_is_recorded():
 
 def test_the_ablations_quote_what_is_recorded():
   recorded = _recorded('seen', 'ablations', seeds=('0',))
-  shown = list(_table('docs/results.md', '## Ablations'))
-  assert len(shown) == 4
-  for (_, text), method in zip(shown, (
-      'safer_no_context', 'safer_deterministic', 'parrot_unsafe',
-      'safer_unbounded',
-  )):
+  methods = {
+      'SAFER without the safety variable (Figure 8)': 'safer_no_context',
+      'SAFER with a deterministic safety variable': 'safer_deterministic',
+      'PARROT trained on unsafe steps too (Figure 9)': 'parrot_unsafe',
+      'SAFER without the bound': 'safer_unbounded',
+  }
+  shown = dict(_table('docs/results.md', '## Ablations'))
+  assert set(shown) == set(methods)
+  for name, text in shown.items():
+    method = methods[name]
     _agrees(text, recorded, method, 'default', _TASKS, digits=1)
 
 
 def test_lambdas_quote_what_is_recorded():
   recorded = _recorded('seen', 'table1', 'ablations', seeds=('0',))
   shown = list(_table('docs/results.md', '## Lambda'))
-  assert len(shown) == 2
+  assert [name for name, *_ in shown] == [
+      'lambda 0.25', 'lambda 0.5, the same seed'
+  ]
   for (_, *cells), method in zip(shown, ('safer_lambda', 'safer')):
     for text, task in zip(cells, _TASKS):
       _agrees(text, recorded, method, 'default', [task])

@@ -17,7 +17,7 @@ def mistakes() -> Iterator[str]:
   """One line for each bound value of a wrong type.
 
   Only literals whose type is annotated plainly are judged: numbers, strings,
-  truth values, sequences of them, and None.
+  truth values, sequences and mappings of them, and None.
   """
   # Gin has no public way to list what is bound.
   for (_, selector), values in gin_config._CONFIG.items():
@@ -58,6 +58,11 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is tuple and inner[1:] != (...,):
       return len(value) == len(inner) and all(map(fits, value, inner))
     return all(fits(each, inner[0]) for each in value)
+  if inner and origin in (dict, collections.abc.Mapping):
+    return isinstance(value, dict) and all(
+        fits(key, inner[0]) and fits(each, inner[1])
+        for key, each in value.items()
+    )
   return True
 
 

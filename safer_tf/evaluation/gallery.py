@@ -125,8 +125,8 @@ def _curve_entries(
   yield Entry(
       f'success{suffix}', f'Success during training{note}',
       'Share of the latest training episodes that succeeded: higher '
-      'is better; lines are means over seeds, bands their range; dashed and '
-      "dotted: a method's other variants.",
+      'is better; lines are means over seeds, bands their range; broken '
+      "lines: a method's other variants.",
       lambda: figures.curves(lines, 'success_rate', 'success (%)', 100),
   )
   yield Entry(

@@ -25,14 +25,17 @@ DATA_CARD = 'data_card.json'
 REPLAYS = 'replays.json'
 PROVENANCE = 'provenance.json'
 
-# Beside `make_agent`, what of `train_agent` says how an agent learns. Its other
-# values name the agent, its bound and its length; these its row tells.
+# What of `train_agent` says how an agent learns. Its other values name the
+# agent, its bound and length, which its row tells, its prior and environment.
 LEARNING = (
     'action_space', 'batch_size', 'encoder', 'initial_steps',
     'prior_probability',
 )
+# The latter has a record in the config only where it is used.
+LEARNING_PARTS = ('make_agent', 'ImageEncoder')
 _LEARNING = re.compile(
-    rf'^(make_agent\.\w+|train_agent\.(?:{"|".join(LEARNING)})) = (.+)$',
+    rf'^((?:{"|".join(LEARNING_PARTS)})\.\w+'
+    rf'|train_agent\.(?:{"|".join(LEARNING)})) = (.+)$',
     re.MULTILINE,
 )
 
@@ -258,8 +261,8 @@ def learning(directory: str) -> dict[str, dict[str, Any]]:
     directory: of the recorded tables.
 
   Returns:
-    The values of `make_agent`, and of `train_agent` those in `LEARNING`, by
-    gin name, by the agent's run, e.g. `seen/extract_08/sac/default/seed0`.
+    The values of `LEARNING_PARTS`, and of `train_agent` those in `LEARNING`,
+    by gin name, by the agent's run, e.g. `seen/extract_08/sac/default/seed0`.
   """
   found: dict[str, dict[str, Any]] = {}
   for record in _read(directory, PROVENANCE):

@@ -43,7 +43,7 @@ def target(variant: str) -> float | None:
   """The assurance's target that a variant of the sweep states, if it does."""
   if not is_of_sweep(variant) or variant.startswith(_RANGE):
     return None
-  return float(variant.removeprefix(_SWEEP))
+  return _number(variant.removeprefix(_SWEEP))
 
 
 def stated_bound(variant: str, own_range: float | None) -> float | None:
@@ -59,8 +59,15 @@ def stated_bound(variant: str, own_range: float | None) -> float | None:
   if variant == OWN_RANGE:
     return own_range
   if variant.startswith(_RANGE):
-    return float(variant.removeprefix(_RANGE))
+    return _number(variant.removeprefix(_RANGE))
   return None
+
+
+def _number(text: str) -> float | None:
+  try:
+    return float(text)
+  except ValueError:  # A name of the user's own.
+    return None
 
 
 def label(method: str, variant: str) -> str:

@@ -198,8 +198,9 @@ def _learning_of(
     if cell.kind == 'agent' and os.path.exists(path):
       settings = files.read_json(path, 'the settings of an agent')
       found[cell.name.partition('/')[2]] = {
-          f'make_agent.{name}': given
-          for name, given in settings.get('make_agent', {}).items()
+          f'{part}.{name}': given for part in recorded.LEARNING_PARTS
+          if part != 'ImageEncoder' or settings.get('encoder') == 'own'
+          for name, given in settings.get(part, {}).items()
       } | {
           f'train_agent.{name}': settings[name]
           for name in recorded.LEARNING if name in settings

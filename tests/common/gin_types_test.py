@@ -1,6 +1,6 @@
 """Values of gin bindings against annotated types."""
 
-from typing import Any, Callable, Optional, Sequence, Union
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
 import gin
 import pytest
@@ -26,6 +26,10 @@ def _clean_gin():
     ('12', Sequence[int], False), (3, Sequence[int], False),
     ((1, 'x'), tuple[int, str], True), ((1, 'x'), tuple[int, ...], False),
     ((1, 'x'), tuple[int, int], False), ((1,), tuple[int, int], False),
+    ({'a': (1.0,)}, Mapping[str, Sequence[float]], True),
+    ({'a': 1.0}, Mapping[str, Sequence[float]], False),
+    ({1: (1.0,)}, dict[str, Sequence[float]], False),
+    ((1.0,), Mapping[str, Sequence[float]], False),
     ((1, 'x'), Sequence, True), ((1, 'x'), tuple, True),
     ('whatever', Any, True), ('whatever', Callable[[], None], True),
 ])

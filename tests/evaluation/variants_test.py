@@ -27,6 +27,10 @@ def test_other_variants_state_no_target():
   assert variants.stated_bound(variants.OWN_RANGE, own_range=1.5) == 1.5
   for variant in (variants.USUAL, variants.OWN_BOUND, 'gamma_0.99'):
     assert not variants.is_of_sweep(variant)
+  for variant in (
+      variants.USUAL, variants.OWN_BOUND, 'gamma_0.99', 'tradeoff_wide',
+      'tradeoff_range_wide',  # Names of a user's own.
+  ):
     assert variants.target(variant) is None
     assert variants.stated_bound(variant, own_range=1.5) is None
 

@@ -230,7 +230,9 @@ def test_recorded_agents_that_learnt_otherwise_do_not_count(
   assert len(recorded_lib.learning(copy)) == same
   assert len(tables.read(str(source), 'table1')) == 2  # Only the copy's go.
   assert to_run == ([] if same else [cell.name for cell in todo])
-  assert same or said in capsys.readouterr().out
+  out = capsys.readouterr().out
+  assert ('is now' in out) == (not same)
+  assert same or said in out
 
 
 def test_the_priors_of_recorded_agents_are_known(tmp_path):

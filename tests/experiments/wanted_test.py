@@ -248,7 +248,7 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
 ):
   (tmp_path / layout.SETTINGS).write_text(json.dumps({
       'make_agent': {'gamma': 0.9, 'hidden_units': [128, 128]},
-      'encoder': 'own', 'batch_size': 64,
+      'encoder': 'own', 'batch_size': 64, 'ImageEncoder': {'features': 128},
   }))
   found = {
       'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
@@ -256,11 +256,12 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
       'max_unsafe_fraction': 0.15, 'latent_bound': 0.5,
   }
 
-  def again(gamma, encoder='own'):
+  def again(gamma, encoder='own', features=128):
     return finished('agent/a', 'result.json', found, (
         f'--root_dir={tmp_path}', '--gin_file=methods/safer.gin',
         f'--gin_file=encoders/{encoder}.gin',
         f'--gin_bindings=make_agent.gamma = {gamma}',
+        f'--gin_bindings=ImageEncoder.features = {features}',
     ))
 
   assert again(0.9).endswith('report')
@@ -268,6 +269,8 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
     again(0.8)
   with pytest.raises(errors.UserError, match="was 'own', is now 'prior'"):
     again(0.9, 'batch_64')
+  with pytest.raises(errors.UserError, match='features was 128, is now 64'):
+    again(0.9, features=64)
 
 
 def test_the_recorded_agents_learnt_as_the_experiment_asks():
