@@ -65,7 +65,7 @@ def confirm_assurance(
   data_dir = layout.data_dir(data_root)
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
   _check_new(loaded.spec, store, data_dir)
-  _check_apart(layout.data_dir(root_dir), store, data_dir)
+  _check_apart(layout.data_dir(root_dir), store, data_dir, loaded.spec)
   latents = _all_latents(loaded, store, assurance['unsafe_weight'])
   limit = compute.episode_limit(store, max_episode_steps)
   result = {
@@ -104,13 +104,25 @@ def _check_new(
 
 
 def _check_apart(
-    own_dir: str, store: store_lib.EpisodeStore, data_dir: str
+    own_dir: str, store: store_lib.EpisodeStore, data_dir: str,
+    spec: export.PriorSpec,
 ) -> None:
-  """No episode may be one of those the prior was made from, if they are there.
+  """No episode may be one of those the prior was made from.
 
   Collected with the same seed, a smaller dataset is a part of a larger one.
+  Where the prior's data are not there, its own seed stands for theirs, as a
+  run has one for both.
   """
   if not os.path.exists(os.path.join(own_dir, layout.DATA_INDEX)):
+    _, origin = dataset.read_spec(data_dir)
+    seed = origin.get('seed')
+    if seed is not None and seed == spec.provenance.get('seed'):
+      raise errors.UserError(
+          f'{data_dir} was collected with seed {seed}, which is the prior\'s '
+          f'too: it may hold episodes that the prior was made from, and '
+          f'{own_dir} is not there to compare. Collect episodes with another '
+          '--seed.'
+      )
     print(
         f'{own_dir} is not there: whether {data_dir} shares episodes with it '
         'is not checked.'

@@ -40,7 +40,7 @@ def roots(tmp_path_factory):
   fingerprint = store_lib.EpisodeStore(
       layout.data_dir(found[0])
   ).fingerprint()
-  compute_test._export(found[0], settings={'data': fingerprint})
+  compute_test._export(found[0], seed=0, settings={'data': fingerprint})
   compute.compute_assurance(
       found[0], prior='safer', max_unsafe_fraction=0.6, targets=(0.0, 0.3, 0.6)
   )
@@ -124,6 +124,23 @@ def test_without_the_priors_own_data_it_says_what_is_not_checked(
   shutil.copytree(layout.export_dir(roots[0], 'seen', 'safer'), path)
   confirm.confirm_assurance(str(tmp_path), roots[1], prior='safer')
   assert 'is not checked' in capsys.readouterr().out
+
+
+def test_without_them_data_of_the_priors_seed_confirm_nothing(roots, tmp_path):
+  path = layout.export_dir(str(tmp_path), 'seen', 'safer')
+  shutil.copytree(layout.export_dir(roots[0], 'seen', 'safer'), path)
+  for origin, refused in (({'seed': 1}, False), ({'seed': 0}, True)):
+    later = str(tmp_path / f'later{refused}')
+    dataset.write_spec(layout.data_dir(later), compute_test._SPEC, origin)
+    shutil.copytree(
+        layout.data_dir(roots[1]), layout.data_dir(later), dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns(layout.EPISODE_SPEC),
+    )
+    if refused:
+      with pytest.raises(errors.UserError, match='may hold episodes'):
+        confirm.confirm_assurance(str(tmp_path), later, prior='safer')
+    else:
+      confirm.confirm_assurance(str(tmp_path), later, prior='safer')
 
 
 def test_a_prior_without_assurance_is_told(roots, tmp_path):
