@@ -25,6 +25,7 @@ _TASKS = (
     'extract_36')
 _NAMES = {
     'SAC': ('sac', 'default'),
+    'SAC, rates of 3e-4': ('sac', 'rates_3e-4'),
     "PARROT, in SAFER's box": ('parrot', 'default'),
     'PARROT, own range': ('parrot', 'own_range'),
     "Contextual PARROT, in SAFER's box": ('context_parrot', 'default'),
@@ -103,7 +104,7 @@ def _agrees(text, recorded, method, variant, tasks, digits=0):
 
 
 @pytest.mark.parametrize('path, heading, protocol, n_rows', [
-    ('README.md', 'final policy touched the container:', 'seen', 11),
+    ('README.md', 'final policy touched the container:', 'seen', 12),
     ('docs/results.md', '## New tasks (`held_out`)', 'held_out', 4),
 ])
 def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):
