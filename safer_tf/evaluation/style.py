@@ -28,6 +28,8 @@ METHODS = {
     'parrot_unsafe': Look('PARROT, with unsafe data', '#a6761d'),
     'safer_unbounded': Look('SAFER, no latent bound', '#7570b3'),
     'safer_lambda': Look('SAFER, the sweep’s lambda', '#56b4a0'),
+    'safer_second': Look('SAFER, a second prior', '#4a9bd4'),
+    'parrot_second': Look('PARROT, a second prior', '#f2c14e'),
 }
 TABLE1_METHODS = (
     'sac', 'parrot', 'context_parrot', 'prior_explore', 'safer',
@@ -35,7 +37,7 @@ TABLE1_METHODS = (
 )
 ABLATIONS = (
     'safer_no_context', 'safer_deterministic', 'parrot_unsafe',
-    'safer_unbounded', 'safer_lambda',
+    'safer_unbounded', 'safer_lambda', 'safer_second', 'parrot_second',
 )
 NO_LEARNING = ('safer_prior_zero', 'safer_prior_random')
 

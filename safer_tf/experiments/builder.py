@@ -299,7 +299,8 @@ class Builder:
   ) -> cells.Cell:
     """A prior's training; `length` is its share of the usual steps."""
     cell = self._cell(
-        f'prior/{protocol}/{prior}', 'train_prior', 'prior', self._seed,
+        f'prior/{protocol}/{prior}', 'train_prior', 'prior',
+        self._seed + methods_lib.METHODS[method].prior_seed,
         os.path.join(
             layout.prior_dir(self._root_dir, protocol, prior), layout.STAGE
         ), ('data',), (f"train_prior.protocol = '{protocol}'", *bindings),

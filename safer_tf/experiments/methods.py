@@ -14,10 +14,12 @@ class Method(NamedTuple):
     prior: id of the prior it acts through or sees by, which is the id of the
       method whose gin file trains it.
     bound_prior: prior whose assurance bounds its latents; None without one.
+    prior_seed: added to the run's seed where its prior is trained.
   """
 
   prior: str
   bound_prior: str | None
+  prior_seed: int = 0
 
 
 METHODS = {
@@ -33,6 +35,8 @@ METHODS = {
     'parrot_unsafe': Method('parrot_unsafe', 'safer'),
     'safer_unbounded': Method('safer', None),
     'safer_lambda': Method('safer_lambda', 'safer_lambda'),
+    'safer_second': Method('safer_second', 'safer_second', prior_seed=1),
+    'parrot_second': Method('parrot_second', 'safer', prior_seed=1),
 }
 
 

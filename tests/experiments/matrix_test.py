@@ -164,6 +164,21 @@ def test_methods_are_run_in_stated_ranges():
   assert not any('/parrot/' in cell.name for cell in alone)
 
 
+def test_a_second_prior_differs_in_its_own_seed_alone():
+  found = {cell.name: cell for cell in _build(
+      parts=('ablations',), ablations=('safer_second', 'parrot_second'),
+      tasks=(1,), ablation_tasks=(1,), seeds=(3,),
+  )}
+  seeds = {name: cell.given('seed') for name, cell in found.items()}
+  assert seeds['data'] == seeds['prior/seen/safer'] == ['7']
+  for method, box in (('safer', 'safer_second'), ('parrot', 'safer')):
+    prior, run = f'prior/seen/{method}_second', f'{method}_second/default/seed3'
+    assert seeds[prior] == ['8']
+    agent = f'agent/seen/{envs.EVALUATION[0]}/{run}'
+    assert seeds[agent] == ['3']
+    assert found[agent].needs == (prior, f'assurance/seen/{box}')
+
+
 def test_a_tuned_variant_stands_beside_the_shared_values_on_seen_alone():
   binding = 'make_agent.gamma = 0.99'
   kwargs = {

@@ -23,6 +23,11 @@ _METHODS = {
     'prior_explore': ('safer', {}),
     'safer_unbounded': ('safer', {}),
     'safer_lambda': ('safer_lambda', {'train_prior.unsafe_weight': 0.25}),
+    'safer_second': ('safer_second', {}),
+    'parrot_second': ('parrot_second', {
+        'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
+        'train_prior.window': 1, 'SkillPrior.uses_context': False,
+    }),
     'parrot': ('parrot', {
         'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
         'train_prior.window': 1, 'SkillPrior.uses_context': False,
