@@ -37,8 +37,8 @@ def results(rows: Sequence[tables.Row]) -> str:
       '# Results', '',
       'Success of the final greedy policy in % / violations in training; means '
       'over seeds ± sample standard deviations. Where a method was run in '
-      'several variants, * marks the better one by success. Made from the '
-      'table beside it by `make_report`.',
+      'several variants, * marks the better one by success, then by '
+      'violations. Made from the table beside it by `make_report`.',
   ]
   found = summaries.outcomes(rows)
   for protocol in dict.fromkeys(outcome.protocol for outcome in found):

@@ -46,7 +46,7 @@ def outcome(table: gallery.Table) -> Iterator[str]:
       'training episodes of the last 5,000 steps. A violation is an '
       f'environment step, anywhere in training, {touches}. Values are mean ± '
       'standard deviation over n seeds. Where a method was run in several '
-      'variants, * marks the better one by success.'
+      'variants, * marks the better one by success, then by violations.'
   )
   for protocol in dict.fromkeys((*_TITLES, *(q.protocol for q in found))):
     ours = [q for q in found if q.protocol == protocol]

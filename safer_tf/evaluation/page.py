@@ -17,7 +17,7 @@ _STYLE = """
 body { margin: 0; color: var(--ink); background: #fff;
   font: 16px/1.6 "Source Sans 3", "Segoe UI", system-ui, -apple-system,
   "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 70rem; margin: 0 auto; padding: 3rem 1.5rem 5rem; }
+main { max-width: 80rem; margin: 0 auto; padding: 3rem 1.5rem 5rem; }
 h1 { font-size: 2.1rem; line-height: 1.2; margin: 0 0 .4rem;
   letter-spacing: -.01em; }
 h2 { font-size: 1.35rem; margin: 3.2rem 0 .6rem; padding-top: 1.2rem;
@@ -37,7 +37,7 @@ nav a { margin-right: 1.1rem; text-decoration: none; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
-th, td { padding: .38rem .65rem; text-align: right; white-space: nowrap;
+th, td { padding: .38rem .55rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--soft); border-bottom-color: #b8bec6;
   white-space: normal; vertical-align: bottom; }
