@@ -128,6 +128,7 @@ def test_the_boxes_quote_what_is_recorded():
   recorded = _recorded('seen', 'table1', 'tradeoff', seeds=('0',))
   columns = {
       '0.31': ('default', 'default'), '0.47': ('tradeoff_0.02',) * 2,
+      '0.7': (None, 'tradeoff_range_0.7'),
       '1.0': ('tradeoff_range_1', 'own_range'),
   }
   shown = list(_table('docs/results.md', '## The box'))
@@ -135,7 +136,10 @@ def test_the_boxes_quote_what_is_recorded():
   for name, *cells in shown:
     variants = columns[name.split()[0]]
     for text, method, variant in zip(cells, ('safer', 'parrot'), variants):
-      _agrees(text, recorded, method, variant, _TASKS, digits=1)
+      if variant is None:
+        assert text == '–'
+      else:
+        _agrees(text, recorded, method, variant, _TASKS, digits=1)
 
 
 def test_the_ablations_quote_what_is_recorded():
@@ -160,6 +164,18 @@ def test_lambdas_quote_what_is_recorded():
       'lambda 0.25', 'lambda 0.5, the same seed'
   ]
   for (_, *cells), method in zip(shown, ('safer_lambda', 'safer')):
+    for text, task in zip(cells, _TASKS):
+      _agrees(text, recorded, method, 'default', [task])
+    _agrees(cells[6], recorded, method, 'default', _TASKS, digits=1)
+
+
+def test_chance_quotes_what_is_recorded():
+  shown = list(_table('docs/results.md', '## Chance'))
+  assert len(shown) == 3
+  for (_, *cells), (table, method) in zip(shown, (
+      ('table1', 'safer'), ('rerun', 'safer'), ('ablations', 'safer_second')
+  )):
+    recorded = _recorded('seen', table, seeds=('0',))
     for text, task in zip(cells, _TASKS):
       _agrees(text, recorded, method, 'default', [task])
     _agrees(cells[6], recorded, method, 'default', _TASKS, digits=1)
