@@ -134,11 +134,11 @@ def test_the_shipped_priors_are_those_of_the_config(
   for changed, message in (
       ({'num_steps': 1500}, 'num_steps was 1500, is now 20000'),
       ({'prior': 'other'}, "prior was 'other', is now"),
-      ({'seed': 3}, 'the seed was 3, is now 0'),
+      ({'seed': 3}, f'the seed was 3, is now {stage["seed"]}'),
   ):
     with pytest.raises(errors.UserError, match=message):
       finished(cell.name, 'stage.json', {
-          **stage, 'seed': changed.get('seed', 0), 'settings': {
+          **stage, 'seed': changed.get('seed', stage['seed']), 'settings': {
               **settings, 'train_prior': {
                   **settings['train_prior'], **changed
               },
