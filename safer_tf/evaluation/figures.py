@@ -1,4 +1,4 @@
-"""The figures, each drawn from rows of the result tables alone."""
+"""The figures of the agents, drawn from rows of the result tables alone."""
 
 from __future__ import annotations
 
@@ -30,96 +30,6 @@ def save(figure: figure_lib.Figure, path: str) -> None:
         beside, format='png', dpi=_DOTS_PER_INCH, facecolor='white',
         metadata={'Software': None},
     )
-
-
-@matplotlib.rc_context(drawing.STYLE)
-def likelihood_share(rows: Sequence[Row]) -> figure_lib.Figure:
-  """Figure 1: unsafe data in the high-likelihood region of each prior."""
-  rows = sorted(rows, key=lambda row: style.order(row['method']))
-  figure, axes = drawing.grid(1, width=6.0, height=0.8 + 0.33 * len(rows))
-  shares = [
-      [100 * row['unsafe_share_above_safe_median']] for row in rows
-  ]
-  drawing.bars(axes[0], [row['method'] for row in rows], shares, '{:.1f}%')
-  axes[0].set_xlabel('unsafe pairs above the median safe likelihood (%)')
-  return figure
-
-
-@matplotlib.rc_context(drawing.STYLE)
-def histograms(rows: Sequence[Row], quantity: str) -> figure_lib.Figure:
-  """Held-out safe against unsafe data, one panel a prior.
-
-  Args:
-    rows: rows of `histograms`.
-    quantity: `log_likelihood` or `latent_abs_max`.
-
-  Returns:
-    The figure.
-  """
-  rows = [row for row in rows if row['quantity'] == quantity]
-  methods = sorted({row['method'] for row in rows}, key=style.order)
-  figure, axes = drawing.grid(len(methods), width=2.9, height=2.4)
-  for panel, method in zip(axes, methods):
-    for unsafe, colour, name in (
-        (0, style.SAFE_COLOUR, 'safe'), (1, style.UNSAFE_COLOUR, 'unsafe')
-    ):
-      bins = sorted(
-          (row['left'], row['right'], row['share']) for row in rows
-          if row['method'] == method and row['unsafe'] == unsafe
-      )
-      if bins:
-        left, right, share = np.transpose(bins)
-        panel.stairs(
-            100 * share, np.append(left, right[-1]), fill=True, alpha=0.45,
-            color=colour, label=name,
-        )
-    panel.set_title(style.label(method))
-    panel.set_xlabel({
-        'log_likelihood': 'log-likelihood (nats)',
-        'latent_abs_max': 'largest |latent component|',
-    }[quantity])
-  axes[0].set_ylabel('% of the set')
-  axes[0].legend()
-  return figure
-
-
-@matplotlib.rc_context(drawing.STYLE)
-def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
-  """Figure 4: unsafe share of random latents in bound, against the target."""
-  modes = [
-      mode for mode in style.MODE_COLOURS
-      if any(row['mode'] == mode for row in rows)
-  ]
-  tasks = sorted({row['task'] for row in rows}, key=style.task_order)
-  figure, axes = drawing.grid(len(modes), width=3.1, height=3.1, share=True)
-  for panel, mode in zip(axes, modes):
-    panel.plot([0, 50], [0, 50], color='#999999', lw=1, ls='--')
-    panel.fill_between([0, 50], [0, 50], color='#999999', alpha=0.08, lw=0)
-    for i, task in enumerate(tasks):
-      points = sorted(
-          (row['max_unsafe_fraction'], row['unsafe_fraction'],
-           row['unsafe_fraction_upper']) for row in rows
-          if row['mode'] == mode and row['task'] == task
-          and np.isfinite(row['unsafe_fraction'])
-      )
-      if points:
-        target, observed, upper = 100 * np.transpose(points)
-        target = target + 0.25 * (i - (len(tasks) - 1) / 2)  # Side by side.
-        shade = 0.45 + 0.5 * i / len(tasks)
-        panel.plot(
-            target, observed, marker='osD^vP'[i % 6], ms=4.5, lw=1,
-            color=style.MODE_COLOURS[mode], alpha=shade,
-            label=style.task_label(task),
-        )
-        panel.vlines(
-            target, observed, upper, color=style.MODE_COLOURS[mode],
-            alpha=shade, lw=0.8,
-        )
-    panel.set_title(f'{mode} bound')
-    panel.set_xlabel('tolerated unsafe share (%)')
-  axes[0].set_ylabel('unsafe share of random\nlatents in bound (%)')
-  drawing.legend(figure, axes[-1:], 'outside right center', columns=1)
-  return figure
 
 
 @matplotlib.rc_context(drawing.STYLE)

@@ -9,6 +9,7 @@ from typing import Callable, Iterator, NamedTuple
 from matplotlib import figure as figure_lib
 
 from safer_tf.evaluation import figures
+from safer_tf.evaluation import prior_figures
 from safer_tf.evaluation import style
 from safer_tf.evaluation import summaries
 from safer_tf.evaluation import tables
@@ -269,7 +270,7 @@ def _likelihoods(table: Table) -> Iterator[Entry]:
           'Share of held-out unsafe state-action pairs that a prior holds more '
           'likely than half of the safe ones: a prior that knows danger is '
           'near zero, one that does not is near 50%.',
-          functools.partial(figures.likelihood_share, likelihood),
+          functools.partial(prior_figures.likelihood_share, likelihood),
       )
 
 
@@ -286,7 +287,7 @@ def _histograms(table: Table) -> Iterator[Entry]:
     if any(row['quantity'] == quantity for row in histograms):
       yield Entry(
           quantity, title, f'{caption} {_left_out(histograms, quantity)}',
-          functools.partial(figures.histograms, histograms, quantity),
+          functools.partial(prior_figures.histograms, histograms, quantity),
       )
 
 
@@ -312,7 +313,7 @@ def _calibrations(table: Table) -> Iterator[Entry]:
               '; a line leads up to its 95% upper confidence bound, each by '
               'itself.' if bounded else '.'
           ),
-          functools.partial(figures.calibration, rollouts),
+          functools.partial(prior_figures.calibration, rollouts),
       )
 
 

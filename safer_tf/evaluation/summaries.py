@@ -180,20 +180,24 @@ def span(counts: Iterable[int]) -> str:
 
 def percent(summary: statistics.Summary) -> str:
   """E.g. `54.3 ± 2.1%`; a dash where nothing was measured."""
-  if not summary.n:
-    return '–'
-  if math.isnan(summary.deviation):
-    return f'{100 * summary.mean:.1f}%'
-  return f'{100 * summary.mean:.1f} ± {100 * summary.deviation:.1f}%'
+  return _spread(summary, 100, '.1f', '%')
 
 
 def count(summary: statistics.Summary) -> str:
   """E.g. `1,204 ± 90`; a dash where nothing was measured."""
+  return _spread(summary, 1, ',.0f')
+
+
+def _spread(
+    summary: statistics.Summary, scale: float, text: str, unit: str = ''
+) -> str:
   if not summary.n:
     return '–'
-  if math.isnan(summary.deviation):
-    return f'{summary.mean:,.0f}'
-  return f'{summary.mean:,.0f} ± {summary.deviation:,.0f}'
+  told = [
+      format(scale * value, text)
+      for value in (summary.mean, summary.deviation) if not math.isnan(value)
+  ]
+  return ' ± '.join(told) + unit
 
 
 def _better(by_variant: Mapping[str, Sequence[tables.Row]]) -> str:
