@@ -48,7 +48,8 @@ def compute_assurance(
     mode: `paper` (Algorithm 3 as printed), `exact` or `certified`.
     max_unsafe_fraction: tolerated share of unsafe actions in bound.
     confidence: of the certified mode.
-    targets: shares that the recorded table has a row of each mode for.
+    targets: shares that the recorded table has a row of each mode for, beside
+      `max_unsafe_fraction`.
     max_episode_steps: the environment's time limit, which the certified mode's
       promise rests on; the longest episode of the data if None, which is it
       only where some episode is sure to reach it.
@@ -72,7 +73,7 @@ def compute_assurance(
   limit = episode_limit(store, max_episode_steps)
   rows = [
       _row(latents, each, target, confidence, seed, limit)
-      for each in MODES for target in targets
+      for each in MODES for target in sorted({*targets, max_unsafe_fraction})
   ]
   chosen = _row(latents, mode, max_unsafe_fraction, confidence, seed, limit)
   _check_admits(chosen, latents, directory)
@@ -85,12 +86,12 @@ def compute_assurance(
       'grid': list(certified.GRID), 'num_starts': certified.NUM_STARTS,
       'table': rows,
       'provenance': provenance.record(
-          seed, {
+          seed, provenance.hashes({
               layout.DATA_INDEX: os.path.join(
                   layout.data_dir(root_dir), layout.DATA_INDEX
               ),
               layout.PRIOR_SPEC: os.path.join(directory, layout.PRIOR_SPEC),
-          }, wall_seconds=time.time() - start,
+          }), wall_seconds=time.time() - start,
       ),
   }
   path = os.path.join(directory, layout.ASSURANCE)
@@ -220,6 +221,12 @@ def _check_admits(
 ) -> None:
   if chosen['latent_bound'] > bounds.NOTHING:
     return
+  if not latents.unsafe.size:
+    raise errors.UserError(
+        f'The {_SPLIT} split has no step that counts for {directory}: neither '
+        'a safe step of a successful episode nor an unsafe one. Collect more '
+        'episodes, or check the labels in data_card.json.'
+    )
   natural = float(np.mean(latents.unsafe))
   raise errors.UserError(
       f'The {chosen["mode"]} latent bound of {directory} admits nothing: no '

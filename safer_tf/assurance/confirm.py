@@ -66,7 +66,10 @@ def confirm_assurance(
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
   _check_new(loaded.spec, store, data_dir)
   _check_apart(layout.data_dir(root_dir), store, data_dir, loaded.spec)
-  latents = _all_latents(loaded, store, assurance['unsafe_weight'])
+  # Of all splits: none of them was used for anything.
+  latents = latents_lib.labelled_latents(
+      loaded, store, splits.ALL, assurance['unsafe_weight']
+  )
   limit = compute.episode_limit(store, max_episode_steps)
   result = {
       'prior': prior, 'protocol': protocol,
@@ -78,10 +81,10 @@ def confirm_assurance(
           if row['latent_bound'] > bounds.NOTHING
       ],
       'provenance': provenance.record(
-          assurance['provenance']['seed'], {
+          assurance['provenance']['seed'], provenance.hashes({
               layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX),
               layout.ASSURANCE: os.path.join(directory, layout.ASSURANCE),
-          }, wall_seconds=time.time() - start,
+          }), wall_seconds=time.time() - start,
       ),
   }
   files.write_json(os.path.join(directory, layout.CONFIRMATION), result)
@@ -141,24 +144,6 @@ def _check_apart(
 def _episodes(index: dataset.Index) -> set[tuple[str, int, int]]:
   columns = (index.task, index.seed, index.index)
   return set(zip(*(column.tolist() for column in columns)))
-
-
-def _all_latents(
-    prior: export.LoadedPrior, store: store_lib.EpisodeStore,
-    unsafe_weight: float,
-) -> bounds.LabelledLatents:
-  """Latents of all splits: none of them was used for anything."""
-  parts = [
-      latents_lib.labelled_latents(prior, store, split, unsafe_weight)
-      for split in splits.NAMES
-  ]
-  first = np.cumsum([0] + [part.n_episodes for part in parts])
-  return bounds.LabelledLatents(
-      np.concatenate([part.abs_max for part in parts]),
-      np.concatenate([part.unsafe for part in parts]),
-      np.concatenate([part.episode + n for part, n in zip(parts, first)]),
-      int(first[-1]), unsafe_weight,
-  )
 
 
 def _row(

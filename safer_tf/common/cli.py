@@ -30,7 +30,9 @@ def define_flags(default_root_dir: str = 'runs/default') -> None:
       'gin_bindings', [], "A gin binding such as 'train_prior.num_steps = "
       "100'. May be repeated; wins over files."
   )
-  flags.DEFINE_integer('seed', 0, 'Random seed of the stage.')
+  flags.DEFINE_integer(
+      'seed', 0, 'Random seed of the stage.', lower_bound=0
+  )
 
 
 def parse_config() -> None:

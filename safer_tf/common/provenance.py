@@ -44,6 +44,18 @@ def _git(directory: str, *arguments: str) -> str:
   ).stdout.strip()
 
 
+def hashes(paths: Mapping[str, str]) -> dict[str, str]:
+  """Content hashes of a stage's input files, to be taken as it reads them.
+
+  Args:
+    paths: path of each file by its name.
+
+  Returns:
+    SHA-256 by name.
+  """
+  return {name: files.sha256(path) for name, path in paths.items()}
+
+
 def record(
     seed: int, inputs: Mapping[str, str] | None = None, **extra: Any
 ) -> dict[str, Any]:
@@ -51,7 +63,7 @@ def record(
 
   Args:
     seed: the stage's random seed.
-    inputs: path of each input file by its name; recorded by content hash.
+    inputs: `hashes` of its input files.
     **extra: further JSON values of the stage, e.g. `wall_seconds`.
 
   Returns:
@@ -67,9 +79,7 @@ def record(
       'machine': machine(),
       'seed': seed,
       'config': config.operative(),
-      'inputs': {
-          name: files.sha256(path) for name, path in (inputs or {}).items()
-      },
+      'inputs': dict(inputs or {}),
       'finished': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
       **extra,
   }

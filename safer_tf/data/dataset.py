@@ -193,7 +193,9 @@ def finish(
   )
   files.write_json(
       os.path.join(data_dir, layout.STAGE),
-      provenance.record(seed, {layout.DATA_INDEX: index_path}, **extra),
+      provenance.record(
+          seed, provenance.hashes({layout.DATA_INDEX: index_path}), **extra
+      ),
   )
 
 

@@ -14,6 +14,7 @@ if typing.TYPE_CHECKING:
 # the assurance; the reported likelihoods.
 _SHARES = {'train': 80, 'validation': 5, 'calibration': 10, 'test': 5}
 NAMES = tuple(_SHARES)
+ALL = 'all'  # The splits together.
 
 
 def split_of(index: dataset.Index) -> np.ndarray:

@@ -67,7 +67,7 @@ class EpisodeStore:
     """Numbers of the episodes of a split, in order.
 
     Args:
-      name: one of `splits.NAMES`.
+      name: one of `splits.NAMES`, or `splits.ALL`.
 
     Returns:
       int64 [n], only of the tasks this store was opened for.
@@ -75,6 +75,8 @@ class EpisodeStore:
     Raises:
       UserError: there is no such split or it is empty.
     """
+    if name == splits.ALL:
+      return np.flatnonzero(self._chosen)
     if name not in splits.NAMES:
       raise errors.UserError(
           f'There is no split {name!r}: expected {", ".join(splits.NAMES)}.'

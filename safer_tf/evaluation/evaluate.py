@@ -94,7 +94,7 @@ def evaluate(
         os.path.join(directory, layout.RESULT), 'the result of a trained '
         'agent, which train_agent writes; run it for this cell first'
     )
-  env = _wrap(root_dir, cell, recorder)
+  env = _wrap(root_dir, cell, recorder, _trained_with(directory))
   policy = _policy(directory, cell, env, seed)
   records = []
   with progress.bar(num_episodes, f'Evaluating {method}', 'episode') as bar:
@@ -195,14 +195,29 @@ def _untrained_cell(
   }
 
 
-def _wrap(root_dir: str, cell: dict[str, Any], env: Any) -> Any:
+def _trained_with(directory: str) -> Optional[str]:
+  """Hash of the prior's card by an agent's settings; None without."""
+  path = os.path.join(directory, layout.SETTINGS)
+  if not os.path.exists(path):
+    return None
+  return files.read_json(path, 'the settings of an agent').get('prior_spec')
+
+
+def _wrap(
+    root_dir: str, cell: dict[str, Any], env: Any, prior_spec: Optional[str]
+) -> Any:
   """The environment as the cell's policy saw it."""
   prior = None
   if cell['prior'] is not None:
-    prior = export.load_prior(
-        layout.export_dir(root_dir, cell['protocol'], cell['prior']),
-        prior=cell['prior'],
-    )
+    path = layout.export_dir(root_dir, cell['protocol'], cell['prior'])
+    prior = export.load_prior(path, prior=cell['prior'])
+    found = files.sha256(os.path.join(path, layout.PRIOR_SPEC))
+    if prior_spec not in (None, found):
+      raise errors.UserError(
+          f'The agent was trained with another prior than {path} holds (its '
+          f'{layout.PRIOR_SPEC} had the hash {prior_spec[:12]}, found '
+          f'{found[:12]}). Put that prior back, or train the agent anew.'
+      )
   bound = None
   if cell['action_space'] == 'latent':
     bound = cell['latent_bound'] or math.inf

@@ -108,6 +108,9 @@ def train_prior(
   directory = layout.prior_dir(root_dir, protocol, prior)
   data_dir = layout.data_dir(root_dir)
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
+  hashes = provenance.hashes(
+      {layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX)}
+  )
   for split in ('validation', 'test'):
     store.split(split)  # Data that are too few are told before hours are spent.
   tf.keras.utils.set_random_seed(seed)
@@ -134,7 +137,7 @@ def train_prior(
   ]
   run.finish(
       provenance.record(
-          seed, {layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX)},
+          seed, hashes,
           protocol=protocol, settings=identity,
           wall_seconds=round(run.seconds, 1),
       ), store_lib.EpisodeStore(data_dir, new_tasks) if new_tasks else None,

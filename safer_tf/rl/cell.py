@@ -31,6 +31,7 @@ from safer_tf.rl import streams
 SUCCESS_WINDOW = 5_000
 
 _FRAMES_SHOWN = 5
+_CHANNELS_SHOWN = (1, 3, 4)  # What TensorBoard takes for an image.
 # TensorBoard events are written out at checkpoints only, so that a resumed
 # run does not show what it takes back.
 _NEVER = 10**9
@@ -140,17 +141,17 @@ class Cell:
           self._checkpoint(frames)
           due = done + checkpoint_steps
 
-  def finish(self, inputs: dict[str, str], **facts: Any) -> None:
+  def finish(self, hashes: dict[str, str], **facts: Any) -> None:
     """Writes policies, `result.json` and, last, `stage.json`.
 
     Args:
-      inputs: input files by name.
+      hashes: of the input files, by name.
       **facts: what the cell was, for `result.json`.
     """
     policies.save(
         self._agent, os.path.join(self._directory, layout.POLICIES_DIR)
     )
-    record = provenance.record(self._seed, inputs)
+    record = provenance.record(self._seed, hashes)
     files.write_json(os.path.join(self._directory, layout.RESULT), {
         **facts,
         'seed': self._seed,
@@ -235,7 +236,7 @@ class Cell:
 
 def _write_frames(frames: list[np.ndarray], step: int) -> None:
   """Shows an episode from its first to its last frame, if it has images."""
-  if frames[0].ndim != 3:
+  if frames[0].ndim != 3 or frames[0].shape[-1] not in _CHANNELS_SHOWN:
     return
   shown = np.linspace(0, len(frames) - 1, _FRAMES_SHOWN).round().astype(int)
   strip = np.concatenate([frames[i] for i in shown], axis=1)

@@ -51,12 +51,14 @@ class ImageEncoder(tf.keras.layers.Layer):
     """Encodes images.
 
     Args:
-      observation: uint8 [B, height, width, channels].
+      observation: [B, height, width, channels]; uint8 is scaled to [0, 1],
+        as a prior's encoder does.
 
     Returns:
       float32 [B, F] in (-1, 1).
     """
-    hidden = tf.cast(observation, tf.float32) * (1.0 / 255.0) - 0.5
+    scale = 1.0 / 255.0 if observation.dtype == tf.uint8 else 1.0
+    hidden = tf.cast(observation, tf.float32) * scale - 0.5
     for convolution in self._convolutions:
       hidden = convolution(hidden)
     return tf.tanh(self._norm(self._dense(self._flatten(hidden))))

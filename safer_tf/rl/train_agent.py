@@ -14,6 +14,7 @@ import envs
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.common import provenance
 from safer_tf.prior import export
 from safer_tf.rl import cell as cell_lib
 from safer_tf.rl import latent_bound as bounds
@@ -115,7 +116,8 @@ def train_agent(
   computed = takes_latents and latent_bound == bounds.ASSURANCE
   if computed:
     inputs['assurance'] = os.path.join(path, layout.ASSURANCE)
-  identity = _identity(settings, inputs)
+  hashes = provenance.hashes(inputs)
+  identity = _identity(settings, hashes, bound if computed else None)
   if _is_finished(directory, identity):
     print(f'{directory} is finished with these settings; nothing to do.')
     return directory
@@ -128,7 +130,7 @@ def train_agent(
   cell.collect_with(initial_steps, prior_probability, bound)
   cell.run(checkpoint_steps)
   cell.finish(
-      inputs, protocol=protocol, task=task, method=method, variant=variant,
+      hashes, protocol=protocol, task=task, method=method, variant=variant,
       prior=prior if loaded is not None else None, encoder=encoder,
       action_space=action_space,
       latent_bound=None if math.isinf(bound) else bound,
@@ -166,16 +168,19 @@ def _check_choices(
 
 
 def _identity(
-    settings: dict[str, Any], inputs: dict[str, str]
+    settings: dict[str, Any], hashes: dict[str, str],
+    computed_bound: Optional[float],
 ) -> dict[str, Any]:
-  """What makes two cells the same: settings, agent and inputs."""
+  """What makes two cells the same: settings, agent, prior and bound."""
   identity = {
       name: value for name, value in settings.items()
       if name not in ('root_dir', 'checkpoint_steps')
   }
   for name in ('make_agent', 'ImageEncoder'):
     identity[name] = gin.get_bindings(name)
-  identity.update({name: files.sha256(path) for name, path in inputs.items()})
+  # Of an assurance the bound counts: computed again, its file is another.
+  identity['computed_bound'] = computed_bound
+  identity['prior_spec'] = hashes.get('prior_spec')
   return json.loads(json.dumps(identity))
 
 

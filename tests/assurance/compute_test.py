@@ -123,6 +123,19 @@ def test_the_weight_is_fixed_on_the_training_split(found):
   assert latents.unsafe_weight == pytest.approx(safe / unsafe)
 
 
+def test_the_chosen_target_is_a_row_of_the_table_too(root):
+  result = compute.compute_assurance(
+      root, prior='safer', max_unsafe_fraction=0.4, targets=(0.3,)
+  )
+  by_target = {
+      row['max_unsafe_fraction']: row['latent_bound']
+      for row in result['table'] if row['mode'] == result['mode']
+  }
+  assert by_target[0.4] == result['latent_bound'] and set(by_target) == {
+      0.3, 0.4
+  }
+
+
 def test_assurance_json_holds_the_bound_and_the_table(root, found):
   _, _, latents = found
   targets = (0.0, 0.15, 0.3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from safer_tf.assurance import bounds
 from safer_tf.assurance import compute
 from safer_tf.assurance import confirm
+from safer_tf.assurance import latents
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.data import dataset
+from safer_tf.data import splits
 from safer_tf.data import store as store_lib
 from safer_tf.prior import export
 from tests.assurance import compute_test
@@ -77,9 +80,9 @@ def test_the_verdict_follows_the_later_episodes(roots, monkeypatch):
 
   wide = table()['exact', 0.6]
   assert wide['in_bound_unsafe_fraction'] < 0.6 and wide['p_value'] <= 0.05
-  measured = confirm._all_latents
+  measured = latents.labelled_latents
   # The same latents, all of them unsafe.
-  monkeypatch.setattr(confirm, '_all_latents', lambda *args: (
+  monkeypatch.setattr(latents, 'labelled_latents', lambda *args: (
       dataclasses.replace(
           measured(*args), unsafe=np.ones_like(measured(*args).unsafe)
       )
@@ -88,10 +91,26 @@ def test_the_verdict_follows_the_later_episodes(roots, monkeypatch):
   assert spoilt['in_bound_unsafe_fraction'] == 1 and spoilt['p_value'] == 1
 
 
-def test_all_latents_keep_episodes_apart(roots):
+def test_a_split_without_an_episode_is_no_matter(roots, tmp_path):
+  later = [e for e in _collected(1, 300) if _split(e) != 'test']
+  dataset.write_dataset(
+      layout.data_dir(str(tmp_path)), compute_test._SPEC, later
+  )
+  found = confirm.confirm_assurance(roots[0], str(tmp_path), prior='safer')
+  assert {row['n_episodes'] for row in found['table']} == {len(later)}
+
+
+def _split(episode):
+  number, = splits.split_of(types.SimpleNamespace(
+      task=[episode.task], seed=[episode.seed], index=[episode.index]
+  ))
+  return splits.NAMES[number]
+
+
+def test_latents_of_all_splits_keep_episodes_apart(roots):
   prior = export.load_prior(layout.export_dir(roots[0], 'seen', 'safer'))
   store = store_lib.EpisodeStore(layout.data_dir(roots[1]))
-  found = confirm._all_latents(prior, store, 2.0)
+  found = latents.labelled_latents(prior, store, splits.ALL, 2.0)
   assert isinstance(found, bounds.LabelledLatents)
   assert found.unsafe_weight == 2 and found.n_episodes == len(store)
   # Unsafe steps always count: as many in each episode as the index has.

@@ -40,6 +40,7 @@ def test_help_lists_the_shared_flags(binary):
     (['--gin_bindings=collect_data.num_step = 10'], 'num_step'),
     (['--gin_file=bse.gin'], 'base.gin'),
     (['--sed=1'], 'sed.*seed'),
+    (['--seed=-1'], 'seed.*-1'),
     (['10000'], "Unexpected argument '10000'"),
     ([_PLENTY, "--gin_bindings=collect_data.tasks = ('extrakt_00',)"],
      'extrakt_00.*extract_00'),

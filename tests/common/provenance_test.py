@@ -13,10 +13,13 @@ from safer_tf.common import provenance
 def test_record_names_code_versions_seed_and_inputs(tmp_path):
   path = tmp_path / 'input'
   path.write_text('x')
-  record = provenance.record(7, {'input': str(path)}, wall_seconds=1.5)
+  hashes = provenance.hashes({'input': str(path)})
+  expected = files.sha256(str(path))
+  path.write_text('what stands there when the stage ends')
+  record = provenance.record(7, hashes, wall_seconds=1.5)
   assert json.loads(json.dumps(record)) == record
   assert record['seed'] == 7 and record['wall_seconds'] == 1.5
-  assert record['inputs'] == {'input': files.sha256(str(path))}
+  assert record['inputs'] == {'input': expected}
   assert record['packages']['numpy'] == np.__version__
   assert record['git_revision']
 

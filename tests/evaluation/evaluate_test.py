@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -115,6 +116,18 @@ def test_an_untrained_cell_is_an_error(root):
     evaluate.evaluate(root, 0, task=_TASK, method='safer', num_episodes=0)
   with pytest.raises(env_errors.EnvError, match='nearest: .*extract_08'):
     evaluate.evaluate(root, 0, task='extrct_08', method='safer')
+
+
+def test_an_agent_of_another_prior_is_refused(root, trained, tmp_path):
+  assert trained['eval_episodes']
+  other = str(tmp_path / 'run')
+  shutil.copytree(root, other)
+  spec = os.path.join(
+      layout.export_dir(other, 'seen', 'safer'), layout.PRIOR_SPEC
+  )
+  files.write_json(spec, {**files.read_json(spec, 'it'), 'seed': 'another'})
+  with pytest.raises(errors.UserError, match='trained with another prior'):
+    evaluate.evaluate(other, 0, task=_TASK, method='safer', num_episodes=1)
 
 
 def _record(success, unsafe, seed=1):

@@ -67,3 +67,12 @@ def test_image_encoder_is_bounded_and_sees_the_image():
   assert features.shape == (3, 6)
   assert np.abs(features).max() < 1
   assert np.abs(features[0] - features[1]).max() > 1e-3
+
+
+def test_image_encoder_scales_bytes_as_a_prior_does():
+  encoder = networks.ImageEncoder(filters=(4, 8), features=6)
+  images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3))
+  np.testing.assert_allclose(
+      encoder(tf.constant(images, tf.uint8)),
+      encoder(tf.constant(images / 255.0, tf.float32)), atol=1e-5,
+  )

@@ -10,6 +10,7 @@ import gin
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_agents.specs import array_spec
 from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import common
 
@@ -238,6 +239,47 @@ def test_a_finished_agent_is_known_again(root, capsys):
   assert 'nothing to do' in capsys.readouterr().out
   with pytest.raises(errors.UserError, match='batch_size was .*, is now 9'):
     _train(root, num_steps=90, batch_size=9)
+
+
+def test_a_bound_computed_again_is_the_same_bound(root, prior_dir, capsys):
+  def assured(bound, finished):
+    files.write_json(os.path.join(prior_dir, layout.ASSURANCE), {
+        'table': [{
+            'mode': 'exact', 'max_unsafe_fraction': 0.15,
+            'latent_bound': bound,
+        }],
+        'provenance': {'finished': finished},
+    })
+    return _train(
+        root, num_steps=40, initial_steps=30, latent_bound='assurance',
+        variant='assured',
+    )
+
+  first = assured(0.8, 'yesterday')
+  capsys.readouterr()
+  assert assured(0.8, 'today') == first
+  assert 'nothing to do' in capsys.readouterr().out
+  with pytest.raises(errors.UserError, match='computed_bound was 0.8.*0.7'):
+    assured(0.7, 'today')
+  os.remove(os.path.join(prior_dir, layout.ASSURANCE))
+
+
+@pytest.mark.parametrize('channels', [1, 2, 12])
+def test_frames_of_any_number_of_channels(root, channels):
+  class Env(fakes.ReachEnv):
+
+    def observation_spec(self):
+      return array_spec.BoundedArraySpec((16, 16, channels), np.uint8, 0, 255)
+
+    def _observe(self):
+      return np.repeat(super()._observe()[..., :1], channels, axis=-1)
+
+  directory = _train(
+      root, lambda name: Env(images=True), method='sac', action_space='raw',
+      encoder='own', prior=None, num_steps=40, initial_steps=30, batch_size=4,
+      variant=f'channels{channels}',
+  )
+  assert os.path.exists(os.path.join(directory, layout.STAGE))
 
 
 def test_trains_in_the_simulator_from_pixels(tmp_path):
