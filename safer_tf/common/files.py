@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -39,6 +40,30 @@ def ensure_dir(path: str) -> str:
         'to.'
     )
   return path
+
+
+@contextlib.contextmanager
+def locked(path: str) -> Iterator[None]:
+  """Keeps other processes out of what a lock file stands for.
+
+  The lock ends with its process, however that ends.
+
+  Args:
+    path: of the lock file, which is made if needed and stays.
+
+  Raises:
+    UserError: another process holds the lock.
+  """
+  directory = ensure_dir(os.path.dirname(path))
+  with open(path, 'ab') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise errors.UserError(
+          f'Another process is at work in {directory}. Wait for its end, or '
+          'end it and run this again.'
+      ) from error
+    yield
 
 
 @contextlib.contextmanager

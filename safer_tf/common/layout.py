@@ -23,6 +23,7 @@ DATA_INDEX = 'index.npz'
 DATA_PARTS_DIR = 'parts'  # A record of each part that was collected by itself.
 
 # Inside a prior's or an agent's directory.
+LOCK = '.lock'  # Held by the process that trains there.
 CHECKPOINTS_DIR = 'checkpoints'
 TENSORBOARD_DIR = 'tensorboard'
 EXPORT_DIR = 'export'

@@ -77,12 +77,22 @@ def _cells(root_dir: str) -> list[tuple[str, dict[str, Any]]]:
       found.setdefault(directory, {}).update(
           files.read_json(path, 'the result of an agent')
       )
+  for directory, cell in found.items():
+    cell['machine'] = _machine(directory, cell)
   return sorted(
       found.items(), key=lambda item: (
           item[1]['protocol'] != 'seen', style.task_order(item[1]['task']),
           style.order(item[1]['method']), item[1]['variant'], item[1]['seed'],
       )
   )
+
+
+def _machine(directory: str, cell: dict[str, Any]) -> str | None:
+  """Where a cell's agent learnt, or was evaluated if it needed no learning."""
+  path = os.path.join(directory, layout.STAGE)
+  if os.path.exists(path):
+    return files.read_json(path, 'the record of a stage').get('machine')
+  return cell.get('eval_provenance', {}).get('machine')
 
 
 def _table_of(cell: dict[str, Any]) -> str:

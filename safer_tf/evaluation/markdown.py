@@ -68,8 +68,8 @@ def _by_task(
     found: Sequence[summaries.Outcome], pair: _Pair, marks: bool = True
 ) -> Iterator[str]:
   tasks = sorted({each.task for each in found}, key=style.task_order)
-  yield _row('', *map(style.task_label, tasks), 'mean', 'seeds')
-  yield _row(*['---'] * (len(tasks) + 3))
+  yield _row('', *map(style.task_label, tasks), 'mean', 'seeds', 'machine')
+  yield _row(*['---'] * (len(tasks) + 4))
   for label in dict.fromkeys(each.label for each in found):
     ours = {each.task: each for each in found if each.label == label}
     cells = [_cell(ours[task], pair) if task in ours else '' for task in tasks]
@@ -89,6 +89,7 @@ def _by_task(
     yield _row(
         f'{label}*' if quoted else label, *cells, mean,
         summaries.span(each.success.n for each in ours.values()),
+        ', '.join(sorted({m for each in ours.values() for m in each.machines})),
     )
 
 

@@ -18,7 +18,8 @@ class Outcome(NamedTuple):
 
   `success` is the evaluation's, `train_success` that of training's end;
   `unsafe_episodes` is the share of the evaluation's that touched the
-  container; `quoted` says whether the variant is the method's better one.
+  container; `quoted` says whether the variant is the method's better one;
+  `machines` are those that its agents learnt on, where that is known.
   """
 
   protocol: str
@@ -26,6 +27,7 @@ class Outcome(NamedTuple):
   variant: str
   task: str
   quoted: bool
+  machines: tuple[str, ...]
   success: statistics.Summary
   train_success: statistics.Summary
   violations: statistics.Summary
@@ -116,11 +118,15 @@ def summaries(rows: Sequence[tables.Row]) -> list[Outcome]:
         found += [
             Outcome(
                 protocol, method, variant, task, variant == best,
-                *_numbers(by_task[task]),
+                _machines(by_task[task]), *_numbers(by_task[task]),
             )
             for task in sorted(by_task, key=style.task_order)
         ]
   return found
+
+
+def _machines(rows: Sequence[tables.Row]) -> tuple[str, ...]:
+  return tuple(sorted({row['machine'] for row in rows if row['machine']}))
 
 
 def _numbers(rows: Sequence[tables.Row]) -> Iterator[statistics.Summary]:

@@ -22,7 +22,7 @@ _RUN = (
     'train_success_rate', 'eval_success_rate', 'eval_episodes', 'violations',
     'clip_rate', 'wall_seconds', 'git_revision', 'variant', 'eval_return',
     'eval_steps', 'eval_violations', 'eval_unsafe_episodes',
-    'eval_unsafe_episode_upper',
+    'eval_unsafe_episode_upper', 'machine',
 )
 # Columns of each table, by its name without `.csv`.
 COLUMNS = {
@@ -79,7 +79,7 @@ FOREIGN = {
 _TEXT = frozenset((
     'protocol', 'task', 'method', 'variant', 'encoder', 'assurance_mode',
     'git_revision', 'mode', 'prior', 'action_source', 'split', 'quantity',
-    'optimizer', 'version',
+    'optimizer', 'version', 'machine',
 ))
 
 

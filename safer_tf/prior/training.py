@@ -100,7 +100,8 @@ def train_prior(
 
   Raises:
     UserError: a value is wrong, data are missing or damaged, the directory
-      holds another prior, or the loss is not finite.
+      holds another prior, another process trains it, or the loss is not
+      finite.
   """
   settings = dict(locals())
   del settings['root_dir']
@@ -128,20 +129,20 @@ def train_prior(
       ),
       _chosen(learner_lib.Settings, settings),
   )
-  files.write_json(os.path.join(directory, layout.SETTINGS), identity)
-  run = _Run(directory, learner, store, settings)
-  run.train()
   new_tasks = [
       task for task in protocols.new_tasks(protocol)
       if task in store.index.task
   ]
-  run.finish(
-      provenance.record(
-          seed, hashes,
-          protocol=protocol, settings=identity,
-          wall_seconds=round(run.seconds, 1),
-      ), store_lib.EpisodeStore(data_dir, new_tasks) if new_tasks else None,
-  )
+  with files.locked(os.path.join(directory, layout.LOCK)):
+    files.write_json(os.path.join(directory, layout.SETTINGS), identity)
+    run = _Run(directory, learner, store, settings)
+    run.train()
+    run.finish(
+        provenance.record(
+            seed, hashes, protocol=protocol, settings=identity,
+            wall_seconds=round(run.seconds, 1),
+        ), store_lib.EpisodeStore(data_dir, new_tasks) if new_tasks else None,
+    )
   return layout.export_dir(root_dir, protocol, prior)
 
 

@@ -83,7 +83,8 @@ def train_agent(
     The agent's directory.
 
   Raises:
-    UserError: an input is missing or does not fit.
+    UserError: an input is missing or does not fit, or another process trains
+      this agent.
   """
   settings = {
       **locals(), 'make_env': f'{make_env.__module__}.{make_env.__qualname__}'
@@ -125,18 +126,19 @@ def train_agent(
       _checked(make_env(task), task), loaded,
       bound if action_space == 'latent' else None, encoder,
   )
-  files.write_json(os.path.join(directory, layout.SETTINGS), identity)
-  cell = cell_lib.Cell(directory, env, seed, num_steps, batch_size)
-  cell.collect_with(initial_steps, prior_probability, bound)
-  cell.run(checkpoint_steps)
-  cell.finish(
-      hashes, protocol=protocol, task=task, method=method, variant=variant,
-      prior=prior if loaded is not None else None, encoder=encoder,
-      action_space=action_space,
-      latent_bound=None if math.isinf(bound) else bound,
-      assurance_mode=assurance_mode if computed else None,
-      max_unsafe_fraction=max_unsafe_fraction if computed else None,
-  )
+  with files.locked(os.path.join(directory, layout.LOCK)):
+    files.write_json(os.path.join(directory, layout.SETTINGS), identity)
+    cell = cell_lib.Cell(directory, env, seed, num_steps, batch_size)
+    cell.collect_with(initial_steps, prior_probability, bound)
+    cell.run(checkpoint_steps)
+    cell.finish(
+        hashes, protocol=protocol, task=task, method=method, variant=variant,
+        prior=prior if loaded is not None else None, encoder=encoder,
+        action_space=action_space,
+        latent_bound=None if math.isinf(bound) else bound,
+        assurance_mode=assurance_mode if computed else None,
+        max_unsafe_fraction=max_unsafe_fraction if computed else None,
+    )
   return directory
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -86,3 +88,24 @@ def test_what_tensorflow_cannot_write_is_told_without_its_graph():
     with files.writing_by_tensorflow('/x'):
       raise tf.errors.ResourceExhaustedError(None, None, message)
   assert '{{' not in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_lock_keeps_others_out_and_ends_with_its_process(tmp_path):
+  path = str(tmp_path / 'run' / 'lock')
+  holder = subprocess.Popen([
+      sys.executable, '-c', 'import sys, time\n'
+      'from safer_tf.common import files\n'
+      'with files.locked(sys.argv[1]):\n'
+      '  print("held", flush=True)\n'
+      '  time.sleep(60)\n', path,
+  ], stdout=subprocess.PIPE, text=True)
+  try:
+    assert holder.stdout.readline() == 'held\n'
+    with pytest.raises(errors.UserError, match='at work in .*run'):
+      with files.locked(path):
+        pass
+  finally:
+    holder.kill()
+    holder.communicate()
+  with files.locked(path):
+    pass

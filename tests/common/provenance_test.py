@@ -24,6 +24,18 @@ def test_record_names_code_versions_seed_and_inputs(tmp_path):
   assert record['git_revision']
 
 
+def test_the_machine_is_told_with_its_widest_vectors(tmp_path, monkeypatch):
+  path = tmp_path / 'cpuinfo'
+  path.write_text(
+      'processor\t: 0\nmodel name\t: A Model\nflags\t\t: fpu avx avx2 sse\n\n'
+      'processor\t: 1\nmodel name\t: Another\nflags\t\t: fpu\n'
+  )
+  monkeypatch.setattr(provenance, '_CPU_INFO', str(path))
+  assert provenance.machine().startswith('A Model avx2, ')
+  monkeypatch.setattr(provenance, '_CPU_INFO', str(tmp_path / 'none'))
+  assert provenance.machine().endswith(' cores')
+
+
 def test_revision_outside_a_checkout_is_the_release(monkeypatch):
   def no_git(*arguments, **options):
     raise subprocess.CalledProcessError(128, 'git')

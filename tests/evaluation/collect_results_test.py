@@ -33,6 +33,8 @@ def test_every_cell_is_in_its_table(root):
   by_method = {row['method']: row for row in runs.table(root, 'table1')}
   assert by_method['safer']['eval_success_rate'] == 0.25
   assert np.isnan(by_method['parrot']['eval_success_rate'])
+  # Of an agent by its training, of z = 0 by its evaluation.
+  assert {row['machine'] for row in by_method.values()} == {'a machine'}
 
 
 def test_curves_are_read_off_the_episodes(root):

@@ -14,7 +14,7 @@ def _run(**values):
   return {
       'task': _TASK, 'method': 'safer', 'variant': 'default', 'seed': 0,
       'protocol': 'seen', 'encoder': 'prior', 'train_success_rate': 0.5,
-      'eval_episodes': 100, 'eval_unsafe_episodes': 0,
+      'eval_episodes': 100, 'eval_unsafe_episodes': 0, 'machine': 'a machine',
       **values,
   }
 

@@ -16,15 +16,16 @@ def _lines(rows):
 def test_cells_are_means_and_deviations_over_seeds():
   lines = _lines([
       runs.row('safer', 0.5, 10, task=_FIRST),
-      runs.row('safer', 0.7, 30, seed=1),
+      runs.row('safer', 0.7, 30, seed=1, machine='another'),
       runs.row('safer', 1.0, 2000, task=_SECOND),
       runs.row('sac', 0.0, 5, task=_FIRST),
   ])
   assert (
-      '| SAFER | 60 ± 14 / 20 ± 14 | 100 / 2,000 | 80.0 / 1,010 | 1-2 |'
+      '| SAFER | 60 ± 14 / 20 ± 14 | 100 / 2,000 | 80.0 / 1,010 | 1-2 '
+      '| a machine, another |'
   ) in lines
   # Not run on all tasks: no mean.
-  assert '| SAC | 0 / 5 |  |  | 1 |' in lines
+  assert '| SAC | 0 / 5 |  |  | 1 | a machine |' in lines
   # 50, 70, 100 and 10, 30, 2000: fewer than four scores lose none.
   assert '| SAFER | 73.3 | 680 |' in lines
   assert not any(line.startswith('| SAC | 0.0') for line in lines)
@@ -39,10 +40,12 @@ def test_variants_and_protocols_stand_apart():
   ])
   seen, held_out = lines.index('## seen'), lines.index('## held_out')
   assert seen < held_out
-  assert '| PARROT | 50 / 1 | 50.0 / 1 | 1 |' in lines[seen:held_out]
-  assert '| PARROT (own range)* | 90 / 9 | 90.0 / 9 | 1 |' in lines
-  assert '| SAFER prior, z = 0 | 25 / – | 25.0 / – | 1 |' in lines
-  assert '| SAFER | 100 / 0 | 100.0 / 0 | 1 |' in lines[held_out:]
+  assert (
+      '| PARROT | 50 / 1 | 50.0 / 1 | 1 | a machine |' in lines[seen:held_out]
+  )
+  assert '| PARROT (own range)* | 90 / 9 | 90.0 / 9 | 1 | a machine |' in lines
+  assert '| SAFER prior, z = 0 | 25 / – | 25.0 / – | 1 | a machine |' in lines
+  assert '| SAFER | 100 / 0 | 100.0 / 0 | 1 | a machine |' in lines[held_out:]
   encoders = lines.index("## Image encoders of the policies' own")
   assert not any('777' in line for line in lines[:encoders])
   assert any('777' in line for line in lines[encoders:])
@@ -65,8 +68,8 @@ def test_the_other_readings_of_success_and_safety_stand_below():
       i for i, line in enumerate(lines) if line.startswith('Success in train')
   ]
   below = lines[start:]
-  assert '| SAFER | 50 ± 14 / 2 ± 1 | 50.0 / 2.0 | 2 |' in below
-  assert '| SAFER prior, z = 0 | – / 25 | – / 25.0 | 1 |' in below
+  assert '| SAFER | 50 ± 14 / 2 ± 1 | 50.0 / 2.0 | 2 | a machine |' in below
+  assert '| SAFER prior, z = 0 | – / 25 | – / 25.0 | 1 | a machine |' in below
 
 
 def test_intervals_need_two_seeds_of_each_task():

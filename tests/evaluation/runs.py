@@ -34,7 +34,8 @@ def row(method, success, violations, variant='default', seed=0, **values):
       'protocol': 'seen', 'task': TASK, 'method': method, 'variant': variant,
       'seed': seed, 'eval_success_rate': success, 'encoder': 'prior',
       'train_success_rate': success, 'violations': violations,
-      'eval_episodes': 100, 'eval_unsafe_episodes': 0, **values,
+      'eval_episodes': 100, 'eval_unsafe_episodes': 0, 'machine': 'a machine',
+      **values,
   }
 
 

@@ -241,6 +241,18 @@ def test_a_finished_agent_is_known_again(root, capsys):
     _train(root, num_steps=90, batch_size=9)
 
 
+def test_one_process_at_a_time(root):
+  directory = _train(root, num_steps=40, initial_steps=30)
+  with files.locked(os.path.join(directory, layout.LOCK)):
+    # Finished: nothing is written, whoever else is there.
+    assert _train(root, num_steps=40, initial_steps=30) == directory
+    os.remove(os.path.join(directory, layout.STAGE))
+    with pytest.raises(errors.UserError, match='Another process is at work'):
+      _train(root, num_steps=40, initial_steps=30)
+  assert _train(root, num_steps=40, initial_steps=30) == directory
+  assert os.path.exists(os.path.join(directory, layout.STAGE))
+
+
 def test_a_bound_computed_again_is_the_same_bound(root, prior_dir, capsys):
   def assured(bound, finished):
     files.write_json(os.path.join(prior_dir, layout.ASSURANCE), {
