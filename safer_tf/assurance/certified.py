@@ -106,8 +106,7 @@ def p_values(
   _check_lengths(np.bincount(latents.episode, minlength=1), max_episode_steps)
   return np.exp(-np.maximum(0.0, log_capital(
       episode_gains(latents, max_unsafe_fraction, grid),
-      max(latents.unsafe_weight * (1 - max_unsafe_fraction), 0)
-      * max_episode_steps,
+      latents.unsafe_weight * (1 - max_unsafe_fraction) * max_episode_steps,
   )))
 
 
