@@ -7,6 +7,7 @@ from typing import Any, Sequence
 import numpy as np
 from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
+from matplotlib.backends import backend_agg
 
 from safer_tf.evaluation import statistics
 from safer_tf.evaluation import style
@@ -86,13 +87,17 @@ def legend(
     figure: figure_lib.Figure, axes: Sequence[axes_lib.Axes],
     place: str = 'outside upper center', columns: int = 5,
 ) -> None:
-  """One legend for all panels, beside them."""
+  """One legend for all panels, beside them, in columns that fit the figure."""
   found: dict[str, Any] = {}
   for panel in axes:
     for handle, name in zip(*panel.get_legend_handles_labels()):
       found.setdefault(name, handle)
-  if found:
-    figure.legend(
-        found.values(), found.keys(), loc=place,
-        ncols=min(len(found), columns),
+  renderer = backend_agg.FigureCanvasAgg(figure).get_renderer()
+  for count in range(min(len(found), columns), 0, -1):
+    drawn = figure.legend(
+        found.values(), found.keys(), loc=place, ncols=count
     )
+    if drawn.get_window_extent(renderer).width <= figure.bbox.width:
+      return
+    if count > 1:
+      drawn.remove()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import pathlib
+
 import numpy as np
+from PIL import Image
 
 import envs
+from safer_tf.evaluation import drawing
 from safer_tf.evaluation import figures
 
 _TASK = envs.EVALUATION[0]
@@ -109,3 +114,22 @@ def test_the_frontier_joins_a_methods_bounds_from_small_to_none():
   assert [text.get_text() for text in figure.axes[0].texts] == [
       'gamma 0.99', '0.3', '1', 'none'
   ]
+
+
+def test_a_saved_figure_looks_the_same_and_is_the_same_bytes(tmp_path):
+  figure, (panel,) = drawing.grid(1, width=3, height=2)
+  panel.plot([0, 1], color='#0072b2', lw=8)
+  paths = [str(tmp_path / name) for name in ('one.png', 'two.png')]
+  for path in paths:
+    figures.save(figure, path)
+  one, two = (pathlib.Path(path).read_bytes() for path in paths)
+  assert one == two
+  buffer = io.BytesIO()
+  figure.savefig(buffer, dpi=150, facecolor='white')
+  drawn, saved = (
+      np.asarray(Image.open(file).convert('RGB'), int)
+      for file in (buffer, paths[0])
+  )
+  assert drawn.shape == saved.shape
+  assert np.abs(drawn - saved).mean() < 1  # Of 255.
+  assert len(one) < len(buffer.getvalue())
