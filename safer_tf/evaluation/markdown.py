@@ -70,8 +70,8 @@ def _by_task(
   tasks = sorted({each.task for each in found}, key=style.task_order)
   yield _row('', *map(style.task_label, tasks), 'mean', 'seeds', 'machine')
   yield _row(*['---'] * (len(tasks) + 4))
-  for label in dict.fromkeys(each.label for each in found):
-    ours = {each.task: each for each in found if each.label == label}
+  for line in summaries.lines(found):
+    ours = line.by_task
     cells = [_cell(ours[task], pair) if task in ours else '' for task in tasks]
     mean = ''
     if len(ours) == len(tasks):
@@ -81,14 +81,8 @@ def _by_task(
           ]), text)
           for name, scale, _, text in pair
       )
-    method = next(iter(ours.values())).method
-    names = {each.variant for each in found if each.method == method}
-    quoted = marks and len(names) > 1 and all(
-        each.quoted for each in ours.values()
-    )
     yield _row(
-        f'{label}*' if quoted else label, *cells, mean,
-        summaries.span(each.success.n for each in ours.values()),
+        line.label + '*' * (marks and line.better), *cells, mean, line.seeds,
         ', '.join(sorted({m for each in ours.values() for m in each.machines})),
     )
 

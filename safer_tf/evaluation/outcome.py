@@ -117,24 +117,18 @@ def _by_task(
   """A row for each method's variant: two numbers a task, and their means."""
   body: list[tuple[str, ...]] = []
   ours = []
-  for method, variant in dict.fromkeys((q.method, q.variant) for q in found):
-    if method == 'safer':
+  for line in summaries.lines(found):
+    if line.method == 'safer':
       ours.append(len(body))
-    by_task = {
-        q.task: q for q in found if (q.method, q.variant) == (method, variant)
-    }
-    several = len({q.variant for q in found if q.method == method}) > 1
-    first = next(iter(by_task.values()))
+    by_task = line.by_task
     mean = pair(list(by_task.values()))
     body.append((
-        first.label + ('*' if several and first.quoted else ''),
+        line.label + '*' * line.better,
         *(pair([by_task[task]]) if task in by_task else '–'
           for task in tasks),
         mean if len(by_task) == len(tasks)
         else f'{mean} ({len(by_task)} of {len(tasks)} tasks)',
-        summaries.span(
-            max(q.success.n, q.violations.n) for q in by_task.values()
-        ),
+        line.seeds,
     ))
   return page.table(
       ('', *(style.task_label(task) for task in tasks), 'mean', 'seeds'),

@@ -39,6 +39,37 @@ class Outcome(NamedTuple):
     return variants.label(self.method, self.variant)
 
 
+class Line(NamedTuple):
+  """One variant of a method over the tasks: a line of a table.
+
+  `better` says whether it is the one of several that is quoted; `by_task` has
+  the tasks that it was run on; `seeds` is e.g. `3` or `1-3`.
+  """
+
+  method: str
+  label: str
+  better: bool
+  by_task: dict[str, Outcome]
+  seeds: str
+
+
+def lines(found: Sequence[Outcome]) -> list[Line]:
+  """Outcomes of one protocol by variant, in their order."""
+  kinds: dict[tuple[str, str], dict[str, Outcome]] = {}
+  for q in found:
+    kinds.setdefault((q.method, q.variant), {})[q.task] = q
+  methods = [method for method, _ in kinds]
+  return [
+      Line(
+          method, variants.label(method, variant),
+          methods.count(method) > 1 and all(
+              q.quoted for q in by_task.values()
+          ), by_task,
+          span(max(q.success.n, q.violations.n) for q in by_task.values()),
+      ) for (method, variant), by_task in kinds.items()
+  ]
+
+
 def with_prior_encoder(rows: Sequence[tables.Row]) -> list[tables.Row]:
   """The rows of all agents but those of the comparison of image encoders."""
   return [
