@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import envs
 from safer_tf.common import errors
+from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.data import store as store_lib
 from safer_tf.prior import export
@@ -157,6 +158,14 @@ def test_a_finished_prior_is_left_alone(root, monkeypatch, capsys):
   gin.bind_parameter('ConditionalRealNVP.log_scale_bound', 0.5)
   with pytest.raises(errors.UserError, match='log_scale_bound'):
     training.train_prior(root)
+
+
+def test_one_process_at_a_time(root):
+  lock = os.path.join(layout.prior_dir(root, 'seen', 'safer'), layout.LOCK)
+  with files.locked(lock):
+    with pytest.raises(errors.UserError, match='Another process is at work'):
+      training.train_prior(root)
+  assert os.listdir(os.path.dirname(lock)) == [layout.LOCK]
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_batch(root):
