@@ -212,7 +212,7 @@ def _wrap(
     path = layout.export_dir(root_dir, cell['protocol'], cell['prior'])
     prior = export.load_prior(path, prior=cell['prior'])
     found = files.sha256(os.path.join(path, layout.PRIOR_SPEC))
-    if prior_spec not in (None, found):
+    if prior_spec is not None and prior_spec != found:
       raise errors.UserError(
           f'The agent was trained with another prior than {path} holds (its '
           f'{layout.PRIOR_SPEC} had the hash {prior_spec[:12]}, found '
