@@ -90,8 +90,8 @@ def record(
 def machine() -> str:
   """Processor, its widest vectors, core count: beside a time or a result.
 
-  Processors of one name differ in their vectors, by which TensorFlow's sums
-  round otherwise.
+  Processors of one name can differ in their vectors, and sums may then round
+  otherwise.
   """
   name, flags = platform.processor() or platform.machine(), []
   try:
