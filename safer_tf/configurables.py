@@ -10,6 +10,7 @@ from safer_tf.benchmark import sizes  # noqa: F401
 from safer_tf.data import collect  # noqa: F401
 from safer_tf.evaluation import calibrate  # noqa: F401
 from safer_tf.evaluation import evaluate  # noqa: F401
+from safer_tf.evaluation import prior_rollouts  # noqa: F401
 from safer_tf.evaluation import report  # noqa: F401
 from safer_tf.experiments import matrix  # noqa: F401
 from safer_tf.experiments import reproduce  # noqa: F401

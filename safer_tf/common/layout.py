@@ -32,6 +32,7 @@ STAGE = 'stage.json'  # Provenance; its presence says the stage is finished.
 SETTINGS = 'settings.json'  # What a prior in training is trained with.
 HISTORY = 'history.csv'  # Validation history of a prior.
 CALIBRATION_DIR = 'calibration'  # Rollouts inside a prior's bounds.
+PRIOR_ROLLOUTS = 'rollouts.json'  # Those of a prior without an agent.
 LIKELIHOODS = 'likelihoods.npz'  # Held-out log-likelihoods and latents.
 # The same of tasks that the prior was not trained on.
 LIKELIHOODS_NEW_TASKS = 'likelihoods_new_tasks.npz'
@@ -85,6 +86,11 @@ def agent_dir(
 def results_dir(root_dir: str) -> str:
   """Directory of the result tables."""
   return os.path.join(root_dir, RESULTS_DIR)
+
+
+def prior_rollouts_file(root_dir: str, protocol: str, prior: str) -> str:
+  """Rollouts of a prior without an agent."""
+  return os.path.join(prior_dir(root_dir, protocol, prior), PRIOR_ROLLOUTS)
 
 
 def calibration_file(

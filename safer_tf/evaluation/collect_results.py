@@ -45,7 +45,10 @@ def collect(root_dir: str) -> None:
       root_dir, layout.PRIORS_DIR, '*', '*', layout.STAGE
   ):
     _add_prior(os.path.dirname(directory), rows)
-  rows['calibration'] = _calibration(root_dir)
+  rows['calibration'] = _rows_of(
+      root_dir, layout.CALIBRATION_DIR, '*.json'
+  )
+  rows['prior_rollouts'] = _rows_of(root_dir, layout.PRIOR_ROLLOUTS)
   base = recorded.base_dir(root_dir, bool(cells))
   for name, found in {
       **rows, recorded.REPLAYS: _replays(cells),
@@ -245,14 +248,12 @@ def _histogram_rows(
         }
 
 
-def _calibration(root_dir: str) -> list[tables.Row]:
+def _rows_of(root_dir: str, *parts: str) -> list[tables.Row]:
+  """The rows that the rollouts of priors left in their directories."""
   return [
       row
-      for path in _matches(
-          root_dir, layout.PRIORS_DIR, '*', '*', layout.CALIBRATION_DIR,
-          '*.json',
-      )
-      for row in files.read_json(path, 'the calibration of a prior')['rows']
+      for path in _matches(root_dir, layout.PRIORS_DIR, '*', '*', *parts)
+      for row in files.read_json(path, 'the rollouts of a prior')['rows']
   ]
 
 
@@ -301,6 +302,7 @@ def _measurements(root_dir: str) -> list[dict[str, Any]]:
       (layout.EXPORT_DIR, layout.ASSURANCE),
       (layout.EXPORT_DIR, layout.CONFIRMATION),
       (layout.CALIBRATION_DIR, '*.json'),
+      (layout.PRIOR_ROLLOUTS,),
   ):
     for path in _matches(root_dir, layout.PRIORS_DIR, '*', '*', *parts):
       record = files.read_json(path, 'what was measured of a prior')

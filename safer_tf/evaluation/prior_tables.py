@@ -1,13 +1,101 @@
-"""The report's tables on the priors: their latent bounds, other settings."""
+"""The report's tables on priors: acting alone, latent bounds, settings."""
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Callable, Iterator, Sequence
+
+import numpy as np
 
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import page
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
+from safer_tf.evaluation import tables
+
+
+def alone(table: gallery.Table) -> Iterator[str]:
+  """The report's section on priors that act without an agent.
+
+  Args:
+    table: rows of a table by its name; none where the table is missing.
+
+  Yields:
+    Pieces of HTML.
+  """
+  rows = table('prior_rollouts')
+  if not rows:
+    return
+  ranges = sorted({row['latent_range'] for row in rows})
+  priors = sorted(
+      {(row['protocol'], row['prior']) for row in rows},
+      key=lambda each: (each[0] != 'seen', style.order(each[1])),
+  )
+  # SAFER's, where it is among them.
+  first = next((each for each in priors if each[1] == 'safer'), priors[0])
+  yield page.heading('Priors alone', 'alone')
+  yield page.paragraph(
+      'What each prior does without an agent on '
+      f'{len({row["task"] for row in rows}):,} tasks that are not evaluated, '
+      f'{rows[0]["episodes"]} episodes each, the same for all priors: episodes '
+      'that succeed, and with an unsafe step. In brackets the difference '
+      f'from {page.escape(style.label(first[1]))} over the tasks '
+      'that both have, with its standard error.'
+  )
+  columns = [
+      f'{"z = 0" if bound == 0 else f"random z in {bound:g}"}: {what}'
+      for bound in ranges for what in ('success', 'unsafe')
+  ]
+  yield page.table(('prior', *columns), [
+      (
+          f'{style.label(prior)}, {protocol}',
+          *(
+              compared(
+                  _by_task(rows, (protocol, prior), bound, value),
+                  _by_task(rows, first, bound, value),
+              ) for bound in ranges for value in (_success, _unsafe)
+          ),
+      ) for protocol, prior in priors
+  ])
+
+
+def _success(row: tables.Row) -> float:
+  return row['success_rate']
+
+
+def _unsafe(row: tables.Row) -> float:
+  return row['unsafe_episodes'] / row['episodes']
+
+
+def _by_task(
+    rows: Sequence[tables.Row], prior: tuple[str, str], bound: float,
+    value: Callable[[tables.Row], float],
+) -> dict[str, float]:
+  return {
+      row['task']: value(row) for row in rows
+      if (row['protocol'], row['prior'], row['latent_range'])
+      == (*prior, bound)
+  }
+
+
+def compared(found: dict[str, float], base: dict[str, float]) -> str:
+  """A mean over tasks, and how far it is from another one's.
+
+  Args:
+    found: shares by task.
+    base: those that they are compared with.
+
+  Returns:
+    In %, e.g. `45.3% (-27.4 ± 4.3)`; the mean alone of `base` itself.
+  """
+  if not found:
+    return '–'
+  mean = f'{np.mean(list(found.values())):.1%}'
+  both = sorted(found.keys() & base.keys())
+  if found == base or len(both) < 2:
+    return mean
+  difference = 100 * np.array([found[task] - base[task] for task in both])
+  error = difference.std(ddof=1) / np.sqrt(difference.size)
+  return f'{mean} ({difference.mean():+.1f} ± {error:.1f})'
 
 
 def assurance(table: gallery.Table) -> Iterator[str]:

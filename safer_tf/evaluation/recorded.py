@@ -50,6 +50,7 @@ _OWNER = {
     'tradeoff': _AGENT,
     'curves': _AGENT,
     'calibration': ('protocol', 'prior', 'task'),
+    'prior_rollouts': ('protocol', 'prior'),
     'likelihood': ('protocol', 'method'),
     'histograms': ('protocol', 'method'),
     'assurance': ('protocol', 'prior'),
@@ -67,6 +68,7 @@ class Config(NamedTuple):
     env_steps: of an agent's training.
     episodes: of its evaluation.
     calibration_steps: of each calibrated bound, at least.
+    rollout_episodes: of a prior alone, on each task and in each range.
     assurance_mode: of the latent bound.
     max_unsafe_fraction: its target, except in the sweep.
     targets: that calibration covers.
@@ -77,6 +79,7 @@ class Config(NamedTuple):
   env_steps: int
   episodes: int
   calibration_steps: int
+  rollout_episodes: int
   assurance_mode: str
   max_unsafe_fraction: float
   targets: Sequence[float]
@@ -229,6 +232,11 @@ def finished_cells(directory: str, config: Config) -> set[str]:
     }
     if needed and covered >= needed:
       found.add(f'calibrate/{protocol}/{prior}/{task}')
+  found |= {
+      f'rollouts/{row["protocol"]}/{row["prior"]}'
+      for row in tables.read(directory, 'prior_rollouts')
+      if row['episodes'] == config.rollout_episodes
+  }
   return found | {
       f'prior/{row["protocol"]}/{row["prior"]}'
       for row in tables.read(directory, 'prior_sweep')

@@ -60,6 +60,7 @@ def make_report(root_dir: str, films: bool = True) -> str:
       )
   body += _films(results, root_dir) if films else []
   body += _figures(results, root_dir)
+  body += prior_tables.alone(results.table)
   body += prior_tables.assurance(results.table)
   body += prior_tables.sweep(results.table)
   body += _data(results)

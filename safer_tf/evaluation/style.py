@@ -30,6 +30,13 @@ METHODS = {
     'safer_lambda': Look('SAFER, the sweep’s lambda', '#56b4a0'),
     'safer_second': Look('SAFER, a second prior', '#4a9bd4'),
     'parrot_second': Look('PARROT, a second prior', '#f2c14e'),
+    'safer_refit': Look('SAFER, flow refitted', '#00406b'),
+    'safer_second_refit': Look('SAFER, second prior, refitted', '#8fc1e3'),
+    'parrot_refit': Look('PARROT, flow refitted', '#a86f00'),
+    'parrot_second_refit': Look('PARROT, second prior, refitted', '#f7dd9b'),
+    'context_parrot_refit': Look(
+        'Contextual PARROT, flow refitted', '#2a7fb0'
+    ),
 }
 TABLE1_METHODS = (
     'sac', 'parrot', 'context_parrot', 'prior_explore', 'safer',
@@ -38,6 +45,8 @@ TABLE1_METHODS = (
 ABLATIONS = (
     'safer_no_context', 'safer_deterministic', 'parrot_unsafe',
     'safer_unbounded', 'safer_lambda', 'safer_second', 'parrot_second',
+    'safer_refit', 'safer_second_refit', 'parrot_refit', 'parrot_second_refit',
+    'context_parrot_refit',
 )
 NO_LEARNING = ('safer_prior_zero', 'safer_prior_random')
 

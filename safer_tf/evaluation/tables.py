@@ -51,6 +51,11 @@ COLUMNS = {
         'in_bound_unsafe_fraction', 'safe_actions_in_bound', 'p_value',
         'n_episodes', 'git_revision', 'seed', 'protocol', 'prior',
     ),
+    'prior_rollouts': (
+        'protocol', 'prior', 'task', 'latent_range', 'episodes',
+        'success_rate', 'unsafe_episodes', 'steps', 'violations', 'seed',
+        'git_revision', 'machine',
+    ),
     'prior_sweep': (
         'protocol', 'prior', 'num_steps', 'unsafe_weight', 'optimizer',
         'learning_rate', 'split', 'exported_step', 'objective',

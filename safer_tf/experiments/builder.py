@@ -27,10 +27,11 @@ class Sizes(NamedTuple):
   agent_steps: int
   evaluation_episodes: int
   calibration_steps: int
+  rollout_episodes: int
 
 
 # Rough seconds on one core for each unit of `Sizes`, in its order.
-_SECONDS = (1 / 600, 0.2, 1 / 65, 0.08, 12 / 200)
+_SECONDS = (1 / 600, 0.2, 1 / 65, 0.08, 12 / 200, 9)
 _START_SECONDS = 15  # Importing and loading, whatever the binary does.
 
 
@@ -55,11 +56,12 @@ class Builder:
     self._gin_files = tuple(gin_files)
     self._bindings = tuple(bindings)
     self._data_parts = 1
+    self._refit_steps = 0
     self._prior_steps = sizes.prior_steps
     self._costs = {
         name: _START_SECONDS + count * seconds for name, count, seconds in zip(
-            ('data', 'prior', 'agent', 'evaluate', 'calibrate'), sizes,
-            _SECONDS,
+            ('data', 'prior', 'agent', 'evaluate', 'calibrate', 'rollouts'),
+            sizes, _SECONDS,
         )
     }
 
@@ -76,6 +78,7 @@ class Builder:
       Cells, none twice.
     """
     self._data_parts = matrix.data_parts
+    self._refit_steps = matrix.refit_steps
     found: dict[str, cells.Cell] = {}
     for cell in self._wanted(matrix):
       for each in (*self._needed(cell), cell):
@@ -136,6 +139,17 @@ class Builder:
       return
     for task in _names(matrix.tasks):
       yield self._calibrate('seen', 'safer', task)
+
+  def _prior_rollouts(
+      self, matrix: matrix_lib.Matrix
+  ) -> Iterator[cells.Cell]:
+    for prior in matrix.rolled_out:
+      yield self._cell(
+          f'rollouts/seen/{prior}', 'evaluate', 'rollouts', self._seed,
+          layout.prior_rollouts_file(self._root_dir, 'seen', prior),
+          (f'prior/seen/{prior}',), (f"roll_out_prior.prior = '{prior}'",),
+          (f'methods/{prior}.gin',), extra=('--prior_alone',),
+      )
 
   def _ablations(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
     for seed in matrix.seeds:
@@ -262,7 +276,9 @@ class Builder:
       kind, _, rest = name.partition('/')
       if kind in ('prior', 'assurance'):
         protocol, prior = rest.split('/')
-        found += [*self._data(), self._prior(protocol, prior, prior)]
+        found += self._data()
+        trained = self._prior(protocol, prior, prior)
+        found += [*self._needed(trained), trained]
         if kind == 'assurance':
           found.append(self._assurance(protocol, prior))
       if kind == 'data':
@@ -298,12 +314,18 @@ class Builder:
       bindings: Sequence[str] = (), length: float = 1.0,
   ) -> cells.Cell:
     """A prior's training; `length` is its share of the usual steps."""
+    parts = methods_lib.METHODS[method]
+    needs = ['data']
+    if parts.features_of is not None:
+      needs.append(f'prior/{protocol}/{parts.features_of}')
+      bindings = (f'train_prior.num_steps = {self._refit_steps}', *bindings)
+      length = self._refit_steps / self._prior_steps
     cell = self._cell(
         f'prior/{protocol}/{prior}', 'train_prior', 'prior',
-        self._seed + methods_lib.METHODS[method].prior_seed,
+        self._seed + parts.prior_seed,
         os.path.join(
             layout.prior_dir(self._root_dir, protocol, prior), layout.STAGE
-        ), ('data',), (f"train_prior.protocol = '{protocol}'", *bindings),
+        ), needs, (f"train_prior.protocol = '{protocol}'", *bindings),
         (f'methods/{method}.gin',),
     )
     return dataclasses.replace(cell, cost=cell.cost * length)

@@ -13,8 +13,8 @@ from safer_tf.evaluation import style
 from safer_tf.experiments import methods as methods_lib
 
 PARTS = (
-    'table1', 'held_out', 'calibration', 'ablations', 'tradeoff',
-    'own_encoder', 'prior_sweep',
+    'table1', 'held_out', 'calibration', 'prior_rollouts', 'ablations',
+    'tradeoff', 'own_encoder', 'prior_sweep',
 )
 # Methods of Table 1 that act in a bounded latent.
 _OF_LATENTS = ('parrot', 'context_parrot', 'prior_explore', 'safer')
@@ -37,6 +37,7 @@ class Matrix:
       Prior-Explore's `unbounded`.
     tuned: further variants of methods, on `seen`: gin bindings by name, by
       method. As with the others, the better variant is quoted.
+    rolled_out: methods whose priors are rolled out without an agent.
     ablations: methods of the ablations.
     ablation_tasks: tasks of the ablations.
     tradeoff_tasks: tasks of the sweep over the bound; the paper's is Task 5.
@@ -51,6 +52,8 @@ class Matrix:
     prior_sweep: priors that are compared on held-out offline data alone: by
       the method whose prior it is, gin bindings by name.
     prior_sweep_steps: gradient steps of each.
+    refit_steps: gradient steps of a flow that is trained on the encoder and
+      posterior of another prior.
   """
 
   parts: Sequence[str] = PARTS
@@ -62,6 +65,7 @@ class Matrix:
   tuned: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
       default_factory=dict
   )
+  rolled_out: Sequence[str] = ('safer', 'parrot')
   ablations: Sequence[str] = style.ABLATIONS
   ablation_tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
   tradeoff_tasks: Sequence[int | str] = (5,)
@@ -76,10 +80,12 @@ class Matrix:
       default_factory=dict
   )
   prior_sweep_steps: int = 4000
+  refit_steps: int = 4000
 
   def __post_init__(self):
     _check_known('Matrix.parts', self.parts, PARTS)
     _check_known('Matrix.methods', self.methods, methods_lib.METHODS)
+    _check_known('Matrix.rolled_out', self.rolled_out, methods_lib.TRAINED)
     _check_known('Matrix.ablations', self.ablations, methods_lib.METHODS)
     _check_known(
         'Matrix.own_encoder_methods', self.own_encoder_methods,
@@ -125,6 +131,7 @@ class Matrix:
         self, parts=tuple(parts) or self.parts,
         tasks=only_tasks(self.tasks), methods=only(self.methods, methods),
         seeds=tuple(int(seed) for seed in seeds) or self.seeds,
+        rolled_out=only(self.rolled_out, methods),
         ablations=only(self.ablations, methods),
         ablation_tasks=only_tasks(self.ablation_tasks),
         tradeoff_tasks=only_tasks(self.tradeoff_tasks),

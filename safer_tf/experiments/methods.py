@@ -15,11 +15,14 @@ class Method(NamedTuple):
       method whose gin file trains it.
     bound_prior: prior whose assurance bounds its latents; None without one.
     prior_seed: added to the run's seed where its prior is trained.
+    features_of: prior whose encoder and posterior its prior is trained on;
+      None where it trains its own.
   """
 
   prior: str
   bound_prior: str | None
   prior_seed: int = 0
+  features_of: str | None = None
 
 
 METHODS = {
@@ -37,7 +40,24 @@ METHODS = {
     'safer_lambda': Method('safer_lambda', 'safer_lambda'),
     'safer_second': Method('safer_second', 'safer_second', prior_seed=1),
     'parrot_second': Method('parrot_second', 'safer', prior_seed=1),
+    'safer_refit': Method('safer_refit', 'safer_refit', features_of='safer'),
+    'safer_second_refit': Method(
+        'safer_second_refit', 'safer_second_refit', prior_seed=1,
+        features_of='safer_second',
+    ),
+    'parrot_refit': Method(
+        'parrot_refit', 'safer_refit', features_of='parrot'
+    ),
+    'parrot_second_refit': Method(
+        'parrot_second_refit', 'safer_refit', prior_seed=1,
+        features_of='parrot_second',
+    ),
+    'context_parrot_refit': Method(
+        'context_parrot_refit', 'safer_refit', features_of='context_parrot'
+    ),
 }
+# Those that a prior is trained for, which has their name.
+TRAINED = tuple(name for name, parts in METHODS.items() if parts.prior == name)
 
 
 def variants_of(

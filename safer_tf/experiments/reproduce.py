@@ -155,6 +155,7 @@ def _config() -> recorded_lib.Config:
   sizes, matrix = _sizes(), matrix_lib.Matrix()
   return recorded_lib.Config(
       sizes.agent_steps, sizes.evaluation_episodes, sizes.calibration_steps,
+      sizes.rollout_episodes,
       wanted.value('train_agent.assurance_mode', 'exact'),
       wanted.value('train_agent.max_unsafe_fraction', 0.15),
       wanted.value('compute_assurance.targets', ()),
@@ -183,6 +184,7 @@ def _sizes() -> builder.Sizes:
       wanted.value('train_agent.num_steps', 50_000),
       wanted.value('evaluate.num_episodes', 100),
       wanted.value('calibrate.num_steps', 5_000),
+      wanted.value('roll_out_prior.num_episodes', 20),
   )
 
 

@@ -52,6 +52,8 @@ def check(
       _check_agent(cell, config)
     elif cell.kind == 'calibrate':
       _check_calibration(cell, config)
+    elif cell.kind == 'rollouts':
+      _check_rollouts(cell, config)
     elif cell.name == 'data':
       _check_data(cell)
   for run, different in learnt_otherwise(
@@ -283,6 +285,25 @@ def _check_calibration(cell: cells.Cell, config: recorded.Config) -> None:
     raise errors.UserError(
         f'{cell.finished_file} holds bounds calibrated by {steps} steps; asked '
         f'for are {config.calibration_steps}. {_REMEDY} file.'
+    )
+
+
+def _check_rollouts(cell: cells.Cell, config: recorded.Config) -> None:
+  found = files.read_json(cell.finished_file, 'rollouts of a prior')
+  episodes = min(row['episodes'] for row in found['rows'])
+  if episodes != config.rollout_episodes:
+    raise errors.UserError(
+        f'{cell.finished_file} holds rollouts of {episodes} episodes; asked '
+        f'for are {config.rollout_episodes}. {_REMEDY} file.'
+    )
+  prior = os.path.join(
+      os.path.dirname(cell.finished_file), layout.EXPORT_DIR
+  )
+  now = _card_hash(prior)
+  if now not in (None, found['provenance']['inputs'][layout.PRIOR_SPEC]):
+    raise errors.UserError(
+        f'{cell.finished_file} is of another prior than {prior} holds. '
+        f'{_REMEDY} file.'
     )
 
 

@@ -213,6 +213,42 @@ def load_prior(
   return LoadedPrior(path=path, spec=spec, module=loaded, **functions)
 
 
+def take_features(
+    prior: skill_prior.SkillPrior, path: str, observation_dtype: str
+) -> None:
+  """Gives a live prior the encoder and the posterior of an exported one.
+
+  Args:
+    prior: live prior, changed in place; its flow is left alone.
+    path: directory of the exported prior.
+    observation_dtype: numpy name of the observations' dtype.
+
+  Raises:
+    UserError: it is missing, damaged, or of other parts.
+    RuntimeError: what was taken does not give the exported prior's values.
+  """
+  source = load_prior(
+      path, observation_shape=prior.observation_shape,
+      observation_dtype=observation_dtype,
+  )
+  for what, ours, theirs in (
+      ('has a window of', prior.window, source.spec.window),
+      ('has an embedding of', prior.embedding_dim, source.spec.embedding_dim),
+      ('has a context of', prior.context_dim, source.spec.context_dim),
+      ('has uses_context =', prior.uses_context, source.spec.uses_context),
+  ):
+    _check_wanted(path, what, theirs, ours)
+  try:
+    prior.take_features(source.module.all_variables)
+  except (AttributeError, ValueError) as error:
+    raise errors.UserError(
+        f'The encoder or posterior in {path} is built otherwise than this '
+        f'config builds it ({error}). Train with the config of that prior, or '
+        'leave train_prior.features_of out.'
+    ) from error
+  _check_equal(prior, source, source.spec, ('embed', 'infer_context'))
+
+
 def _signatures(spec: PriorSpec) -> dict[str, tuple[tf.TensorSpec, ...]]:
   """Argument specs of each exported function; every batch size will do."""
 
@@ -238,10 +274,13 @@ def _signatures(spec: PriorSpec) -> dict[str, tuple[tf.TensorSpec, ...]]:
 
 
 def _check_equal(
-    prior: skill_prior.SkillPrior, loaded: Any, spec: PriorSpec
+    prior: skill_prior.SkillPrior, loaded: Any, spec: PriorSpec,
+    names: Sequence[str] | None = None,
 ) -> None:
   random = np.random.default_rng(0)
   for name, signature in _signatures(spec).items():
+    if names is not None and name not in names:
+      continue
     arguments = [_example(random, argument) for argument in signature]
     for live, reloaded in zip(
         tf.nest.flatten(getattr(prior, name)(*arguments)),

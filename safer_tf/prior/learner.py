@@ -29,6 +29,7 @@ class Settings:
       the deterministic ablation of Appendix C.
     max_gradient_norm: gradients are clipped to this global norm.
     seed: of the samples of c.
+    anchor_weight: of `objective.anchor_distance`; 0 is Eq. 4.
   """
 
   unsafe_weight: float
@@ -38,6 +39,7 @@ class Settings:
   sample_context: bool
   max_gradient_norm: float
   seed: int
+  anchor_weight: float = 0.0
 
 
 def make_optimizer(
@@ -79,6 +81,7 @@ class Learner(tf.Module):
   def __init__(
       self, prior: skill_prior.SkillPrior,
       optimizer: tf.keras.optimizers.legacy.Optimizer, settings: Settings,
+      flow_only: bool = False,
   ):
     """Builds the learner.
 
@@ -86,12 +89,14 @@ class Learner(tf.Module):
       prior: prior to train, in place.
       optimizer: its optimizer.
       settings: of the gradient step.
+      flow_only: leaves the encoder and the posterior as they are.
     """
     super().__init__(name='learner')
     self.prior = prior
     self.optimizer = optimizer
     self.step = tf.Variable(0, dtype=tf.int64, name='step', trainable=False)
     self._settings = settings
+    self._flow_only = flow_only
     self._traced: Any = None  # `_train_step`, once a batch has been seen.
 
   def terms(self, batch: pipeline.TupleBatch) -> objective.Terms:
@@ -108,11 +113,18 @@ class Learner(tf.Module):
     prior = self.prior
     embeddings = prior.embed(batch.observation)
     mean, stddev = prior.infer_windows(embeddings, batch.window, batch.valid)
-    log_prob = prior.log_prob(
-        batch.action, tf.gather(embeddings, batch.window[:, -1]),
-        self._context(mean, stddev),
+    current = tf.gather(embeddings, batch.window[:, -1])
+    context = self._context(mean, stddev)
+    log_prob = prior.log_prob(batch.action, current, context)
+    terms = self.weigh(log_prob, mean, stddev, batch.kind)
+    if not self._settings.anchor_weight:
+      return terms
+    centre = prior.decode(tf.zeros_like(batch.action), current, context)
+    safe = tf.cast(batch.kind == 0, tf.float32)
+    return terms._replace(
+        loss=terms.loss + self._settings.anchor_weight
+        * objective.anchor_distance(centre, batch.action, safe)
     )
-    return self.weigh(log_prob, mean, stddev, batch.kind)
 
   def weigh(
       self, log_prob: tf.Tensor, mean: tf.Tensor, stddev: tf.Tensor,
@@ -166,7 +178,10 @@ class Learner(tf.Module):
     return self._traced(batch)
 
   def _train_step(self, batch: pipeline.TupleBatch) -> dict[str, tf.Tensor]:
-    variables = self.prior.trainable_variables
+    variables = (
+        self.prior.flow_variables if self._flow_only
+        else self.prior.trainable_variables
+    )
     with tf.GradientTape() as tape:
       terms = self.terms(batch)
     gradients, norm = tf.clip_by_global_norm(

@@ -42,6 +42,28 @@ def weighted_mean(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
   )
 
 
+def anchor_distance(
+    centre: tf.Tensor, action: tf.Tensor, safe: tf.Tensor
+) -> tf.Tensor:
+  """How far the actions at z = 0 are from the safe ones.
+
+  The likelihood says how much density an action has, not at which latent it
+  lies: z = 0, about which every latent bound is, may decode to an action beside
+  most safe ones. In each state the nearest is the mean of its safe actions.
+
+  Args:
+    centre: [B, A] float32, f(0; s, c).
+    action: [B, A] float32.
+    safe: [B] float32, 1 for the safe tuples that count, else 0.
+
+  Returns:
+    Mean squared distance over the safe tuples, a scalar.
+  """
+  return weighted_mean(
+      tf.reduce_sum(tf.math.squared_difference(centre, action), axis=-1), safe
+  )
+
+
 def safer_objective(
     log_prob: tf.Tensor, kl: tf.Tensor, safe: tf.Tensor, unsafe: tf.Tensor,
     unsafe_weight: float, kl_weight: float, unsafe_floor: float,

@@ -42,6 +42,11 @@ def check(settings: Mapping[str, Any]) -> None:
       raise errors.UserError(
           f'train_prior.{name} is {value!r}: expected a number above 0.'
       )
+  if settings['anchor_weight'] < 0:
+    raise errors.UserError(
+        f'train_prior.anchor_weight is {settings["anchor_weight"]}: expected 0 '
+        'or more.'
+    )
   if settings['unsafe_weight'] and not settings['unsafe_runs']:
     raise errors.UserError(
         f'train_prior.unsafe_weight is {settings["unsafe_weight"]} but '
@@ -51,7 +56,7 @@ def check(settings: Mapping[str, Any]) -> None:
 
 def identity(
     settings: Mapping[str, Any], model: skill_prior.SkillPrior,
-    store: store_lib.EpisodeStore,
+    store: store_lib.EpisodeStore, inputs: Mapping[str, str],
 ) -> dict[str, Any]:
   """What makes two trainings the same: settings, model and data.
 
@@ -59,6 +64,7 @@ def identity(
     settings: arguments of `train_prior`.
     model: prior, as built.
     store: dataset.
+    inputs: hashes of what is read, by name.
 
   Returns:
     A JSON-ready dictionary.
@@ -72,6 +78,7 @@ def identity(
       ),
       'variables': [list(variable.shape) for variable in model.variables],
       'data': store.fingerprint(),
+      'features': inputs.get(layout.PRIOR_SPEC),
   }
 
 
@@ -91,7 +98,11 @@ def is_finished(directory: str, wanted: Mapping[str, Any]) -> bool:
   path = os.path.join(directory, layout.SETTINGS)
   if not os.path.exists(path):
     return False
-  found = files.read_json(path, 'the settings of a prior')
+  # What a record from before these existed stands for.
+  found = {'features': None, **files.read_json(path, 'the settings of a prior')}
+  found['train_prior'] = {
+      'features_of': None, 'anchor_weight': 0.0, **found.get('train_prior', {})
+  }
   if found != wanted:
     raise errors.UserError(
         f'{directory} holds another prior: {_difference(found, wanted)}. '
@@ -102,7 +113,7 @@ def is_finished(directory: str, wanted: Mapping[str, Any]) -> bool:
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
   """What differs between two identities, in words."""
-  before = found.get('train_prior', {})
+  before = found['train_prior']
   words = [
       f'{name} was {before.get(name)!r}, is now {value!r}'
       for name, value in wanted['train_prior'].items()
@@ -114,4 +125,6 @@ def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
   ]
   if found.get('data') != wanted['data']:
     words.append('the dataset is another')
+  if found['features'] != wanted['features'] and not words:
+    words.append(f'{before["features_of"]} has become another prior')
   return '; '.join(words) or 'its variables have other shapes'

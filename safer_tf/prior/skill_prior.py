@@ -57,6 +57,35 @@ class SkillPrior(tf.Module):
       condition_dim += context_dim
     self._flow = flow.ConditionalRealNVP(action_dim, condition_dim)
 
+  @property
+  def flow_variables(self) -> tuple[tf.Variable, ...]:
+    """The trainable variables of f(z; s, c) alone."""
+    return self._flow.trainable_variables
+
+  def take_features(self, variables: Sequence[tf.Variable]) -> None:
+    """Takes over the encoder and the posterior of another prior.
+
+    Args:
+      variables: all of the other's, in the order of its `variables`; its flow
+        may be of another size.
+
+    Raises:
+      ValueError: they are not those of such an encoder and posterior.
+    """
+    # A module's variables come in the order of its attributes' names, so that
+    # the flow's stand between the encoder's and the posterior's.
+    flow_ = {variable.ref() for variable in self._flow.variables}
+    is_flow = [variable.ref() in flow_ for variable in self.variables]
+    before, after = is_flow.index(True), is_flow[::-1].index(True)
+    if len(variables) < before + after:
+      raise ValueError(f'{len(variables)} variables are too few')
+    kept = self.variables
+    for ours, theirs in zip(
+        (*kept[:before], *kept[len(kept) - after:]),
+        (*variables[:before], *variables[len(variables) - after:]),
+    ):
+      ours.assign(theirs)
+
   def embed(self, observation: tf.Tensor) -> tf.Tensor:
     """Embeds observations.
 

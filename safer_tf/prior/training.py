@@ -58,6 +58,8 @@ def train_prior(
     checkpoint_interval: int = 500,
     summary_interval: int = 50,
     export_which: str = 'best',
+    anchor_weight: float = 0.0,
+    features_of: Optional[str] = None,
 ) -> str:
   """Trains a prior and exports it (Algorithm 2), or resumes doing so.
 
@@ -94,6 +96,12 @@ def train_prior(
     checkpoint_interval: steps between checkpoints.
     summary_interval: steps between TensorBoard's training scalars.
     export_which: `best` (by the validation objective) or `last`.
+    anchor_weight: weight, beside Eq. 4, of the squared distance between
+      safe actions and those that z = 0 decodes to.
+    features_of: id of a finished prior of the same protocol whose encoder and
+      posterior are taken over and left as they are; only the flow is trained,
+      from new weights (after decoupled training, Kang et al., 2020). None
+      trains everything.
 
   Returns:
     Directory of the exported prior.
@@ -109,16 +117,19 @@ def train_prior(
   directory = layout.prior_dir(root_dir, protocol, prior)
   data_dir = layout.data_dir(root_dir)
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
-  hashes = provenance.hashes(
-      {layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX)}
-  )
+  inputs = {layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX)}
   for split in ('validation', 'test'):
     store.split(split)  # Data that are too few are told before hours are spent.
   tf.keras.utils.set_random_seed(seed)
   model = skill_prior.SkillPrior(
       store.spec.observation_shape, store.spec.action_size, window
   )
-  identity = settings_lib.identity(settings, model, store)
+  if features_of is not None:
+    source = layout.export_dir(root_dir, protocol, features_of)
+    export.take_features(model, source, store.spec.observation_dtype)
+    inputs[layout.PRIOR_SPEC] = os.path.join(source, layout.PRIOR_SPEC)
+  hashes = provenance.hashes(inputs)
+  identity = settings_lib.identity(settings, model, store, hashes)
   if settings_lib.is_finished(directory, identity):
     print(f'{directory} is finished with these settings; nothing to do.')
     return layout.export_dir(root_dir, protocol, prior)
@@ -128,6 +139,7 @@ def train_prior(
           optimizer, learning_rate, final_learning_rate, momentum, num_steps
       ),
       _chosen(learner_lib.Settings, settings),
+      flow_only=features_of is not None,
   )
   new_tasks = [
       task for task in protocols.new_tasks(protocol)

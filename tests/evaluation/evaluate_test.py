@@ -16,10 +16,12 @@ from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.evaluation import calibrate
 from safer_tf.evaluation import evaluate
+from safer_tf.evaluation import prior_rollouts
 from safer_tf.evaluation import rollouts
 from safer_tf.prior import encoders
 from safer_tf.prior import export
 from safer_tf.prior import skill_prior
+from safer_tf.rl import latent_env
 from safer_tf.rl import train_agent
 
 _TASK = envs.ALL[0]
@@ -92,6 +94,45 @@ def test_methods_without_learning_need_no_agent(root):
       root, 'seen', _TASK, 'safer_prior_zero', 'default', 3
   )
   assert os.listdir(path) == [layout.EVALUATION]
+
+
+def test_a_prior_is_rolled_out_without_an_agent(root):
+  found = prior_rollouts.roll_out_prior(
+      root, 0, prior='safer', tasks=envs.ALL[:2], num_episodes=2
+  )
+  assert [(row['task'], row['latent_range']) for row in found['rows']] == [
+      (task, bound) for task in envs.ALL[:2] for bound in (0.0, 1.0)
+  ]
+  path = layout.prior_rollouts_file(root, 'seen', 'safer')
+  assert files.read_json(path, 'it') == found
+  again = prior_rollouts.roll_out_prior(
+      root, 0, prior='safer', tasks=envs.ALL[1:2], num_episodes=2
+  )
+  assert again['rows'] == found['rows'][2:]
+  # At z = 0 it does what the method without learning does on those episodes.
+  recorder = rollouts.Recorder(envs.load_task(envs.ALL[0]))
+  env = latent_env.LatentActionEnvironment(
+      recorder, export.load_prior(layout.export_dir(root, 'seen', 'safer')),
+      0.5,
+  )
+  records = list(rollouts.roll_out(
+      env, recorder, rollouts.zero_latents(6),
+      rollouts.episode_seeds(0, 2, 991),
+  ))
+  row = found['rows'][0]
+  assert row['episodes'] == 2
+  assert row['steps'] == sum(len(r.actions) for r in records)
+  assert row['violations'] == sum(r.unsafe.sum() for r in records)
+  # Random latents act otherwise.
+  assert found['rows'][0] != {**found['rows'][1], 'latent_range': 0.0}
+
+
+@pytest.mark.parametrize('change', [
+    {'num_episodes': 0}, {'ranges': ()}, {'ranges': (-0.1,)},
+])
+def test_a_rollout_that_cannot_be_meant_is_told(root, change):
+  with pytest.raises(errors.UserError, match='expected at least 1 episode'):
+    prior_rollouts.roll_out_prior(root, 0, prior='safer', **change)
 
 
 def test_an_environment_of_ones_own_is_rolled_out(root):

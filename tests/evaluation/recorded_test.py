@@ -16,7 +16,7 @@ _TASK = envs.EVALUATION[0]
 
 
 _CONFIG = recorded.Config(
-    50_000, 100, 5000, 'exact', 0.0, (0.0, 0.15), 40, 1.5
+    50_000, 100, 5000, 20, 'exact', 0.0, (0.0, 0.15), 40, 1.5
 )
 _UNASSURED = {'assurance_mode': '', 'max_unsafe_fraction': float('nan')}
 
@@ -168,6 +168,17 @@ def test_calibration_counts_if_every_target_is_there(tmp_path, change, counts):
   assert recorded.finished_cells(str(tmp_path), _CONFIG) == (
       {f'calibrate/seen/safer/{_TASK}'} if counts else set()
   )
+
+
+def test_rollouts_of_a_prior_count_if_they_are_as_many(tmp_path):
+  row = {'protocol': 'seen', 'task': _TASK, 'seed': 0, 'latent_range': 0.0}
+  tables.write(str(tmp_path), 'prior_rollouts', [
+      {**row, 'prior': 'safer', 'episodes': 20},
+      {**row, 'prior': 'parrot', 'episodes': 19},
+  ])
+  assert recorded.finished_cells(str(tmp_path), _CONFIG) == {
+      'rollouts/seen/safer'
+  }
 
 
 def test_a_target_whose_bound_admits_nothing_needs_no_calibration(tmp_path):

@@ -16,7 +16,7 @@ from safer_tf.experiments import cells
 from safer_tf.experiments import matrix
 from safer_tf.experiments import methods as methods_lib
 
-_SIZES = builder.Sizes(1000, 10, 10, 2, 10)
+_SIZES = builder.Sizes(1000, 10, 10, 2, 10, 3)
 
 
 def _build(**kwargs):
@@ -179,6 +179,35 @@ def test_a_second_prior_differs_in_its_own_seed_alone():
     assert found[agent].needs == (prior, f'assurance/seen/{box}')
 
 
+def test_a_refitted_prior_needs_the_one_whose_features_it_has():
+  todo = _build(
+      parts=('ablations',), ablations=('safer_second_refit',), tasks=(1,),
+      ablation_tasks=(1,), seeds=(3,), refit_steps=5,
+  )
+  found = {cell.name: cell for cell in todo}
+  refit = found['prior/seen/safer_second_refit']
+  assert refit.needs == ('data', 'prior/seen/safer_second')
+  assert found['prior/seen/safer_second'].given('seed') == ['8']
+  assert 'train_prior.num_steps = 5' in refit.given('gin_bindings')
+  assert refit.cost < found['prior/seen/safer_second'].cost
+  order = [cell.name for cell in todo]
+  assert order.index('prior/seen/safer_second') < order.index(refit.name)
+
+
+def test_priors_are_rolled_out_without_an_agent():
+  found = {cell.name: cell for cell in _build(
+      parts=('prior_rollouts',), rolled_out=('parrot', 'safer_refit'),
+  )}
+  for prior in ('parrot', 'safer_refit'):
+    cell = found[f'rollouts/seen/{prior}']
+    assert cell.needs == (f'prior/seen/{prior}',)
+    assert f"roll_out_prior.prior = '{prior}'" in cell.given('gin_bindings')
+    assert '--prior_alone' in cell.command
+  assert not any(name.startswith('agent') for name in found)
+  with pytest.raises(errors.UserError, match='rolled_out names sac'):
+    _build(rolled_out=('sac',))
+
+
 def test_a_tuned_variant_stands_beside_the_shared_values_on_seen_alone():
   binding = 'make_agent.gamma = 0.99'
   kwargs = {
@@ -324,6 +353,8 @@ def test_needs_name_the_priors_that_the_gin_files_name():
       assert bound.replace('%PRIOR', values['PRIOR']) == (
           f"'{parts.bound_prior}'"
       )
+    features = values.get('train_prior.features_of')
+    assert features == (parts.features_of and f"'{parts.features_of}'")
     # A prior is trained by the file of the method it is named after.
     assert methods_lib.METHODS[parts.prior].prior == parts.prior
 

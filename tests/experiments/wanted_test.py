@@ -25,7 +25,7 @@ from safer_tf.experiments import reproduce
 from safer_tf.experiments import wanted
 
 _TOP = os.path.dirname(config.config_dir())
-_SIZES = builder.Sizes(1000, 10, 10, 2, 10)
+_SIZES = builder.Sizes(1000, 10, 10, 2, 10, 3)
 
 
 @pytest.fixture
@@ -104,6 +104,27 @@ def test_a_calibration_counts_if_it_is_long_enough(finished, tmp_path):
   ), {'table': [{**row, 'latent_bound': 0.7}]})
   with pytest.raises(errors.UserError, match='0.5, where .* now gives 0.7'):
     go(5000)
+
+
+def test_rollouts_count_if_they_are_as_many_and_of_this_prior(
+    finished, tmp_path
+):
+  path = os.path.join(tmp_path, layout.EXPORT_DIR, layout.PRIOR_SPEC)
+
+  def go(episodes):
+    return finished('rollouts/seen/safer', layout.PRIOR_ROLLOUTS, {
+        'rows': [{'episodes': episodes}],
+        'provenance': {'inputs': {layout.PRIOR_SPEC: known}},
+    })
+
+  files.write_json(path, {'a': 'card'})
+  known = files.sha256(path)
+  assert go(20).endswith('report')
+  with pytest.raises(errors.UserError, match='19 episodes; asked for are 20'):
+    go(19)
+  files.write_json(path, {'another': 'card'})
+  with pytest.raises(errors.UserError, match='another prior'):
+    go(20)
 
 
 _SHIPPED_PRIORS = [

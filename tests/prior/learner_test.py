@@ -71,6 +71,65 @@ def test_objective_equals_embedding_every_window_separately():
     ), name
 
 
+def test_the_anchor_is_the_safe_tuples_distance_to_what_zero_decodes_to():
+  batch = _batch()
+  plain, anchored = _learner(), _learner(anchor_weight=2.0)
+  prior = plain.prior
+  embeddings = prior.embed(batch.observation)
+  mean, _ = prior.infer_windows(embeddings, batch.window, batch.valid)
+  centre = prior.decode(
+      tf.zeros_like(batch.action),
+      tf.gather(embeddings, batch.window[:, -1]), mean,
+  )
+  safe = batch.kind.numpy() == 0
+  distance = np.square(centre.numpy() - batch.action.numpy()).sum(-1)[safe]
+  assert (anchored.terms(batch).loss - plain.terms(batch).loss).numpy() == (
+      pytest.approx(2 * distance.mean(), rel=1e-4)
+  )
+
+
+def test_the_anchor_draws_the_centre_to_the_mean_safe_action():
+  # Of three in four actions near one corner, one near the opposite: z = 0 of
+  # the likeliest flow is near the many, the mean is between.
+  batch = _batch(tuples=40)
+  many = np.arange(40) % 4 > 0
+  action = np.where(many, 0.8, -0.8)[:, np.newaxis].repeat(2, 1)
+  action += np.random.default_rng(1).normal(size=action.shape) / 20
+  batch = batch._replace(
+      action=tf.constant(action.astype('f')),
+      observation=tf.zeros_like(batch.observation),
+      kind=tf.zeros([40], tf.int32),
+  )
+  found = {}
+  for weight in (0.0, 5.0):
+    model = _learner(rate=1e-2, final=1e-2, anchor_weight=weight)
+    for _ in range(150):
+      model.train_step(batch)
+    embedding = model.prior.embed(batch.observation[:1])
+    mean, _ = model.prior.infer_windows(
+        embedding, np.zeros([1, _WINDOW], 'i'), np.ones([1, _WINDOW], bool)
+    )
+    centre = model.prior.decode(np.zeros([1, 2], 'f'), embedding, mean)
+    found[weight] = np.abs(centre.numpy() - action.mean(0)).max()
+  assert found[5.0] < 0.1 < found[0.0]
+
+
+def test_the_flow_alone_learns_where_only_it_is_to():
+  tf.keras.utils.set_random_seed(1)
+  prior = skill_prior.SkillPrior((4,), 2, window=_WINDOW)
+  model = learner.Learner(
+      prior, learner.make_optimizer('adam', 1e-3, 1e-3, 0.9, 10),
+      _settings(), flow_only=True,
+  )
+  before = [variable.numpy() for variable in prior.trainable_variables]
+  model.train_step(_batch())
+  flow = {variable.ref() for variable in prior.flow_variables}
+  assert 0 < len(flow) < len(before)
+  for variable, old in zip(prior.trainable_variables, before):
+    changed = not np.array_equal(variable, old)
+    assert changed == (variable.ref() in flow), variable.name
+
+
 def test_batches_of_all_sizes_share_one_trace():
   model = _learner()
   counts = set()

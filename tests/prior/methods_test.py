@@ -16,6 +16,13 @@ from safer_tf.prior import export
 from safer_tf.prior import training
 from tests.prior import synthetic
 
+_PARROT = {
+    'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
+    'train_prior.window': 1, 'SkillPrior.uses_context': False,
+}
+_CONTEXT_PARROT = {
+    'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
+}
 # Method: the prior it uses, and how that prior differs from SAFER's.
 _METHODS = {
     'safer': ('safer', {}),
@@ -24,17 +31,9 @@ _METHODS = {
     'safer_unbounded': ('safer', {}),
     'safer_lambda': ('safer_lambda', {'train_prior.unsafe_weight': 0.25}),
     'safer_second': ('safer_second', {}),
-    'parrot_second': ('parrot_second', {
-        'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
-        'train_prior.window': 1, 'SkillPrior.uses_context': False,
-    }),
-    'parrot': ('parrot', {
-        'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
-        'train_prior.window': 1, 'SkillPrior.uses_context': False,
-    }),
-    'context_parrot': ('context_parrot', {
-        'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
-    }),
+    'parrot_second': ('parrot_second', _PARROT),
+    'parrot': ('parrot', _PARROT),
+    'context_parrot': ('context_parrot', _CONTEXT_PARROT),
     'safer_no_context': ('safer_no_context', {
         'train_prior.window': 1, 'SkillPrior.uses_context': False,
     }),
@@ -42,10 +41,17 @@ _METHODS = {
         'train_prior.sample_context': False, 'train_prior.kl_weight': 0.0,
     }),
     'parrot_unsafe': ('parrot_unsafe', {
-        'train_prior.unsafe_runs': 0, 'train_prior.unsafe_weight': 0.0,
-        'train_prior.window': 1, 'SkillPrior.uses_context': False,
-        'train_prior.positives': 'success_any',
+        **_PARROT, 'train_prior.positives': 'success_any',
     }),
+}
+# The same priors, their flows trained anew.
+_METHODS |= {
+    f'{name}_refit': (f'{name}_refit', {
+        **_METHODS[name][1], 'train_prior.features_of': name,
+        'train_prior.anchor_weight': 1.0,
+    }) for name in (
+        'safer', 'safer_second', 'parrot', 'parrot_second', 'context_parrot'
+    )
 }
 
 _SAFER = {
@@ -114,6 +120,9 @@ def test_shipped_values(method):
 )
 def test_each_methods_prior_trains(method, data, tmp_path):
   os.symlink(data, tmp_path / layout.DATA_DIR)
+  if method.endswith('_refit'):
+    config.parse([f'methods/{method.removesuffix("_refit")}.gin'], _SMALL)
+    training.train_prior(str(tmp_path))
   config.parse([f'methods/{method}.gin'], _SMALL)
   path = training.train_prior(str(tmp_path))
   loaded = export.load_prior(path, prior=method)

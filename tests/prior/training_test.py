@@ -160,6 +160,85 @@ def test_a_finished_prior_is_left_alone(root, monkeypatch, capsys):
     training.train_prior(root)
 
 
+def _refit(root, base):
+  """Trains a flow on the encoder and posterior of a finished prior."""
+  gin.bind_parameter('train_prior.prior', 'refit')
+  gin.bind_parameter('train_prior.features_of', base)
+  return training.train_prior(root, seed=5)
+
+
+def test_a_flow_is_trained_on_another_priors_features(root):
+  gin.bind_parameter('train_prior.num_steps', 12)
+  before = export.load_prior(training.train_prior(root))
+  # Its flow may be of another size.
+  gin.bind_parameter('ConditionalRealNVP.num_couplings', 4)
+  after = export.load_prior(_refit(root, 'safer'), prior='refit')
+  observation = np.random.default_rng(0).normal(size=(7, 5)).astype('f')
+  window = np.zeros([7, 3, 16], 'f')
+  window[:, -1] = embedding = before.embed(observation).numpy()
+  valid = np.broadcast_to([False, False, True], [7, 3])
+  np.testing.assert_array_equal(after.embed(observation), embedding)
+  for ours, theirs in zip(
+      after.infer_context(window, valid), before.infer_context(window, valid)
+  ):
+    np.testing.assert_array_equal(ours, theirs)
+  assert np.ptp(embedding) > 0
+  directory = layout.prior_dir(root, 'seen', 'refit')
+  record = files.read_json(os.path.join(directory, layout.STAGE), 'a record')
+  assert record['inputs'][layout.PRIOR_SPEC] == files.sha256(
+      os.path.join(before.path, layout.PRIOR_SPEC)
+  )
+  with open(os.path.join(directory, layout.HISTORY), newline='') as file:
+    rows = list(csv.DictReader(file))
+  # Its flow has learnt, its posterior has not.
+  assert float(rows[-1]['objective']) > float(rows[0]['objective'])
+  assert len({row['safe_kl'] for row in rows}) == 1
+
+
+def test_a_flow_on_features_is_known_again(root, capsys):
+  base = training.train_prior(root)
+  path = _refit(root, 'safer')
+  assert _refit(root, 'safer') == path
+  assert 'nothing to do' in capsys.readouterr().out
+  card = os.path.join(base, layout.PRIOR_SPEC)
+  changed = files.read_json(card, 'a card')
+  changed['provenance']['wall_seconds'] = 0.5
+  files.write_json(card, changed)
+  with pytest.raises(errors.UserError, match='safer has become another prior'):
+    _refit(root, 'safer')
+
+
+def test_a_record_from_before_features_is_known_again(root, capsys):
+  training.train_prior(root)
+  path = os.path.join(layout.prior_dir(root, 'seen', 'safer'), layout.SETTINGS)
+  record = files.read_json(path, 'settings')
+  del record['features']
+  for name in ('features_of', 'anchor_weight'):
+    del record['train_prior'][name]
+  files.write_json(path, record)
+  training.train_prior(root)
+  assert 'nothing to do' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name, value, message', [
+    ('train_prior.features_of', 'nobody', 'run train_prior first'),
+    ('train_prior.window', 4, 'has a window of 3, expected 4'),
+    ('SkillPrior.uses_context', False, 'has uses_context = True'),
+    ('SkillPrior.context_dim', 5, 'has a context of 8, expected 5'),
+    ('vector_encoder.embedding_dim', 8, 'has an embedding of 16, expected 8'),
+    ('vector_encoder.hidden', (4,), 'encoder or posterior in .* otherwise'),
+    ('TransformerPosterior.width', 4, 'encoder or posterior in .* otherwise'),
+])
+def test_features_that_do_not_fit_are_told(root, name, value, message):
+  training.train_prior(root)
+  gin.bind_parameter('train_prior.prior', 'refit')
+  gin.bind_parameter('train_prior.features_of', 'safer')
+  gin.bind_parameter(name, value)
+  with pytest.raises(errors.UserError, match=message):
+    training.train_prior(root)
+  assert not os.path.exists(layout.prior_dir(root, 'seen', 'refit'))
+
+
 def test_one_process_at_a_time(root):
   lock = os.path.join(layout.prior_dir(root, 'seen', 'safer'), layout.LOCK)
   with files.locked(lock):
@@ -194,6 +273,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch(root):
     ('num_steps', 0, 'num_steps is 0'),
     ('num_steps', '9', "num_steps is '9'"),
     ('unsafe_runs', 0, 'nothing to weigh'),
+    ('anchor_weight', -1.0, 'anchor_weight is -1.0'),
 ])
 def test_a_wrong_value_is_told(root, name, value, message):
   gin.bind_parameter(f'train_prior.{name}', value)
