@@ -40,7 +40,7 @@ def run() -> None:
   )
   flags.register_multi_flags_validator(
       ['calibrate', 'prior_alone'], lambda given: not all(given.values()),
-      message='--calibrate and --prior_alone are two evaluations: give one.',
+      message='--calibrate and --prior_alone are two evaluations: give one',
   )
   cli.run(main)
 

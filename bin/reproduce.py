@@ -33,8 +33,8 @@ def run() -> None:
   cli.define_flags()
   flags.DEFINE_list(
       'only', [], 'Parts of the matrix: table1, held_out, calibration, '
-      'ablations, tradeoff, own_encoder, prior_sweep. All that the config '
-      'names if empty.'
+      'prior_rollouts, ablations, tradeoff, own_encoder, prior_sweep. All '
+      'that the config names if empty.'
   )
   flags.DEFINE_list('tasks', [], 'Only these tasks: 1 to 6, or names.')
   flags.DEFINE_list('methods', [], 'Only these methods, e.g. safer,parrot.')

@@ -6,9 +6,10 @@ the other, reach the goal and what they touch on the way.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 import gin
 from tf_agents.environments import py_environment
@@ -25,6 +26,7 @@ from safer_tf.rl import latent_env
 
 _SEEDS = 991  # Purpose of the seeds; see `rollouts.episode_seeds`.
 _ANY_BOUND = 1.0  # An environment's where z = 0 is all that it is given.
+RANGES = (0.0, 1.0)
 
 
 @gin.configurable(denylist=['root_dir', 'seed'])
@@ -33,8 +35,8 @@ def roll_out_prior(
     seed: int = 0,
     prior: str = gin.REQUIRED,
     protocol: str = 'seen',
-    tasks: Sequence[str] | None = None,
-    ranges: Sequence[float] = (0.0, 1.0),
+    tasks: Optional[Sequence[str]] = None,
+    ranges: Sequence[float] = RANGES,
     num_episodes: int = 20,
     make_env: Callable[[str], py_environment.PyEnvironment] = envs.load_task,
 ) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def roll_out_prior(
     seed: of the episodes and the latents.
     prior: id of the prior.
     protocol: `seen` or `held_out`.
-    tasks: names of the tasks; by default all that are not evaluated.
+    tasks: names of the tasks; None for all of `envs` that are not evaluated.
     ranges: latents are drawn from N(0, I) truncated to |z| below this in each
       component, anew at each step; at 0 all are 0.
     num_episodes: of each task and range.
@@ -55,32 +57,44 @@ def roll_out_prior(
     What is written to `<prior>/rollouts.json`.
 
   Raises:
-    UserError: a value is wrong, or there is no such prior.
+    UserError: a value is wrong, there is no such prior or task.
   """
   if num_episodes < 1 or not ranges or min(ranges) < 0:
     raise errors.UserError(
         f'roll_out_prior.num_episodes = {num_episodes}, ranges = {ranges}: '
         'expected at least 1 episode, and ranges of 0 or more.'
     )
-  if tasks is None:
-    tasks = [name for name in envs.ALL if name not in envs.EVALUATION]
+  if tasks is None and make_env is not envs.load_task:
+    raise errors.UserError(
+        'roll_out_prior.tasks is not set, but make_env is: name the tasks to '
+        'make environments of.'
+    )
+  todo = runs(tasks, ranges)
+  unknown = {task for task, _ in todo} - set(envs.ALL)
+  if not todo or (unknown and make_env is envs.load_task):
+    raise errors.UserError(
+        f'roll_out_prior.tasks is {tasks}: expected names of envs.ALL, from '
+        f'{envs.ALL[0]} to {envs.ALL[-1]}.'
+    )
   start = time.time()
   directory = layout.export_dir(root_dir, protocol, prior)
-  loaded = export.load_prior(directory)
+  loaded = export.load_prior(directory, prior=prior)
+  inputs = provenance.hashes({
+      layout.PRIOR_SPEC: os.path.join(directory, layout.PRIOR_SPEC),
+  })
   rows = []
-  total = len(tasks) * len(ranges) * num_episodes
-  with progress.bar(total, f'Rolling out {prior}', 'episode') as bar:
-    for task in tasks:
+  with progress.bar(
+      len(todo) * num_episodes, f'Rolling out {prior}', 'episode'
+  ) as bar:
+    for task, of_task in itertools.groupby(todo, lambda run: run[0]):
       recorder = rollouts.Recorder(make_env(task))
-      for bound in ranges:
+      for _, bound in of_task:
         rows.append({
             'task': task, 'latent_range': bound,
             **_measure(recorder, loaded, bound, seed, num_episodes, bar),
         })
       recorder.close()
-  record = provenance.record(seed, provenance.hashes({
-      layout.PRIOR_SPEC: os.path.join(directory, layout.PRIOR_SPEC),
-  }), wall_seconds=time.time() - start)
+  record = provenance.record(seed, inputs, wall_seconds=time.time() - start)
   common = {
       'prior': prior, 'protocol': protocol, 'seed': seed,
       'git_revision': record['git_revision'], 'machine': record['machine'],
@@ -92,6 +106,23 @@ def roll_out_prior(
       layout.prior_rollouts_file(root_dir, protocol, prior), result
   )
   return result
+
+
+def runs(
+    tasks: Sequence[str] | None, ranges: Sequence[float]
+) -> list[tuple[str, float]]:
+  """The tasks and ranges that `roll_out_prior` goes through.
+
+  Args:
+    tasks: as there.
+    ranges: as there.
+
+  Returns:
+    Pairs of a task and a range, all of a task next to one another.
+  """
+  if tasks is None:
+    tasks = [name for name in envs.ALL if name not in envs.EVALUATION]
+  return [(task, float(bound)) for task in tasks for bound in ranges]
 
 
 def _measure(

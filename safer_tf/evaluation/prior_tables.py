@@ -6,6 +6,7 @@ from typing import Callable, Iterator, Sequence
 
 import numpy as np
 
+import envs
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import page
 from safer_tf.evaluation import recorded
@@ -33,12 +34,14 @@ def alone(table: gallery.Table) -> Iterator[str]:
   # SAFER's, where it is among them.
   first = next((each for each in priors if each[1] == 'safer'), priors[0])
   yield page.heading('Priors alone', 'alone')
+  tasks = {row['task'] for row in rows}
+  others = '' if tasks & set(envs.EVALUATION) else ' that are not evaluated'
+  counts = ' or '.join(map(str, sorted({row['episodes'] for row in rows})))
   yield page.paragraph(
-      'What each prior does without an agent on '
-      f'{len({row["task"] for row in rows}):,} tasks that are not evaluated, '
-      f'{rows[0]["episodes"]} episodes each, the same for all priors: episodes '
-      'that succeed, and with an unsafe step. In brackets the difference '
-      f'from {page.escape(style.label(first[1]))} over the tasks '
+      f'What each prior does without an agent on {len(tasks):,} tasks{others}, '
+      f'{counts} episodes each, of the same seeds for all priors: episodes '
+      'that succeed, and with an unsafe step. In brackets the difference in '
+      f'points from {page.escape(style.label(first[1]))} over the tasks '
       'that both have, with its standard error.'
   )
   columns = [

@@ -68,7 +68,9 @@ class Config(NamedTuple):
     env_steps: of an agent's training.
     episodes: of its evaluation.
     calibration_steps: of each calibrated bound, at least.
-    rollout_episodes: of a prior alone, on each task and in each range.
+    rollout_episodes: of a prior alone, in each of the following.
+    rollout_runs: tasks and ranges of latents that a prior alone is rolled out
+      on.
     assurance_mode: of the latent bound.
     max_unsafe_fraction: its target, except in the sweep.
     targets: that calibration covers.
@@ -80,6 +82,7 @@ class Config(NamedTuple):
   episodes: int
   calibration_steps: int
   rollout_episodes: int
+  rollout_runs: Collection[tuple[str, float]]
   assurance_mode: str
   max_unsafe_fraction: float
   targets: Sequence[float]
@@ -232,10 +235,11 @@ def finished_cells(directory: str, config: Config) -> set[str]:
     }
     if needed and covered >= needed:
       found.add(f'calibrate/{protocol}/{prior}/{task}')
+  groups = _by_owner('prior_rollouts', tables.read(directory, 'prior_rollouts'))
   found |= {
-      f'rollouts/{row["protocol"]}/{row["prior"]}'
-      for row in tables.read(directory, 'prior_rollouts')
-      if row['episodes'] == config.rollout_episodes
+      f'rollouts/{protocol}/{prior}'
+      for (protocol, prior), rows in groups.items()
+      if are_rollouts_of(rows, config)
   }
   return found | {
       f'prior/{row["protocol"]}/{row["prior"]}'
@@ -251,14 +255,18 @@ def made_from(directory: str) -> dict[str, str]:
     directory: of the recorded tables.
 
   Returns:
-    Hash of the prior's card by the name of the agent's cell, where known.
+    Hash of the prior's card by the name of the agent's cell, where known, and
+    of that of a prior's rollouts.
   """
   found = {}
   for record in _read(directory, PROVENANCE):
     kind, _, run = record['stage'].partition('/')
-    card = record.get('inputs', {}).get('prior_spec')
-    if kind == layout.AGENTS_DIR and card:
-      found[f'agent/{run}'] = card
+    inputs = record.get('inputs') or {}
+    if kind == layout.AGENTS_DIR and inputs.get('prior_spec'):
+      found[f'agent/{run}'] = inputs['prior_spec']
+    prior, name = os.path.split(run)
+    if kind == layout.PRIORS_DIR and f'{name}.json' == layout.PRIOR_ROLLOUTS:
+      found[f'rollouts/{prior}'] = inputs[layout.PRIOR_SPEC]
   return found
 
 
@@ -281,6 +289,23 @@ def learning(directory: str) -> dict[str, dict[str, Any]]:
         with contextlib.suppress(ValueError, SyntaxError):  # A macro's name.
           found[run][name] = ast.literal_eval(text)
   return found
+
+
+def are_rollouts_of(rows: Sequence[tables.Row], config: Config) -> bool:
+  """Whether a prior alone was rolled out as a configuration asks for.
+
+  Args:
+    rows: of one prior.
+    config: wanted.
+
+  Returns:
+    Whether they are of those tasks, ranges and counts of episodes.
+  """
+  return (
+      {(row['task'], row['latent_range']) for row in rows}
+      == set(config.rollout_runs)
+      and {row['episodes'] for row in rows} == {config.rollout_episodes}
+  )
 
 
 def is_of(row: Mapping[str, Any], config: Config) -> bool:
@@ -329,7 +354,8 @@ def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
   """Where a task's row stands: protocol, task, method, variant, seed."""
   return (
       row['protocol'] != 'seen', style.task_order(row['task']),
-      style.order(row.get('method', '')), row.get('variant', ''),
+      style.order(row.get('method', row.get('prior', ''))),
+      row.get('variant', ''),
       row['seed'],
   )
 

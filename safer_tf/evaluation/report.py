@@ -132,7 +132,10 @@ def _opening(results: _Results) -> Iterator[str]:
   yield page.tiles(entries)
   yield (
       '<nav><a href="#outcome">Outcome</a><a href="#films">Episodes</a>'
-      '<a href="#figures">Figures</a><a href="#assurance">Assurance</a>'
+      '<a href="#figures">Figures</a>'
+      + ('<a href="#alone">Priors</a>' if results.table('prior_rollouts')
+         else '')
+      + '<a href="#assurance">Assurance</a>'
       '<a href="#data">Data</a><a href="#provenance">Provenance</a></nav>'
   )
 

@@ -45,8 +45,7 @@ TABLE1_METHODS = (
 ABLATIONS = (
     'safer_no_context', 'safer_deterministic', 'parrot_unsafe',
     'safer_unbounded', 'safer_lambda', 'safer_second', 'parrot_second',
-    'safer_refit', 'safer_second_refit', 'parrot_refit', 'parrot_second_refit',
-    'context_parrot_refit',
+    'safer_refit', 'parrot_refit',
 )
 NO_LEARNING = ('safer_prior_zero', 'safer_prior_random')
 

@@ -209,10 +209,8 @@ class Builder:
         prior = recorded.SWEEP_PREFIX + name
         yield self._prior(
             'seen', prior, method, (
-                f"train_prior.prior = '{prior}'",
-                f'train_prior.num_steps = {matrix.prior_sweep_steps}',
-                *bindings,
-            ), matrix.prior_sweep_steps / self._prior_steps,
+                f"train_prior.prior = '{prior}'", *bindings,
+            ), matrix.prior_sweep_steps,
         )
 
   def _runs(
@@ -311,15 +309,18 @@ class Builder:
 
   def _prior(
       self, protocol: str, prior: str, method: str,
-      bindings: Sequence[str] = (), length: float = 1.0,
+      bindings: Sequence[str] = (), steps: int | None = None,
   ) -> cells.Cell:
-    """A prior's training; `length` is its share of the usual steps."""
+    """A prior's training; `steps` are its own instead of the config's."""
     parts = methods_lib.METHODS[method]
     needs = ['data']
     if parts.features_of is not None:
       needs.append(f'prior/{protocol}/{parts.features_of}')
-      bindings = (f'train_prior.num_steps = {self._refit_steps}', *bindings)
-      length = self._refit_steps / self._prior_steps
+      steps = steps or self._refit_steps
+    length = 1.0
+    if steps is not None:
+      bindings = (f'train_prior.num_steps = {steps}', *bindings)
+      length = steps / self._prior_steps
     cell = self._cell(
         f'prior/{protocol}/{prior}', 'train_prior', 'prior',
         self._seed + parts.prior_seed,

@@ -12,6 +12,7 @@ import gin
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.evaluation import prior_rollouts
 from safer_tf.evaluation import recorded as recorded_lib
 from safer_tf.evaluation import report
 from safer_tf.experiments import builder
@@ -156,6 +157,10 @@ def _config() -> recorded_lib.Config:
   return recorded_lib.Config(
       sizes.agent_steps, sizes.evaluation_episodes, sizes.calibration_steps,
       sizes.rollout_episodes,
+      prior_rollouts.runs(
+          wanted.value('roll_out_prior.tasks', None),
+          wanted.value('roll_out_prior.ranges', prior_rollouts.RANGES),
+      ),
       wanted.value('train_agent.assurance_mode', 'exact'),
       wanted.value('train_agent.max_unsafe_fraction', 0.15),
       wanted.value('compute_assurance.targets', ()),

@@ -19,6 +19,7 @@ from safer_tf.data import dataset
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import variants
 from safer_tf.experiments import cells
+from safer_tf.prior import settings as settings_lib
 from safer_tf.rl import latent_bound
 
 # Bindings that name an agent or its bound: they say nothing of how it learns,
@@ -290,11 +291,15 @@ def _check_calibration(cell: cells.Cell, config: recorded.Config) -> None:
 
 def _check_rollouts(cell: cells.Cell, config: recorded.Config) -> None:
   found = files.read_json(cell.finished_file, 'rollouts of a prior')
-  episodes = min(row['episodes'] for row in found['rows'])
-  if episodes != config.rollout_episodes:
+  seed, = cell.given('seed')
+  if (
+      not recorded.are_rollouts_of(found['rows'], config)
+      or found['provenance']['seed'] != int(seed)
+  ):
     raise errors.UserError(
-        f'{cell.finished_file} holds rollouts of {episodes} episodes; asked '
-        f'for are {config.rollout_episodes}. {_REMEDY} file.'
+        f'{cell.finished_file} holds rollouts of other tasks, ranges, seed or '
+        'counts of episodes than the config asks for (roll_out_prior). '
+        f'{_REMEDY} file.'
     )
   prior = os.path.join(
       os.path.dirname(cell.finished_file), layout.EXPORT_DIR
@@ -341,6 +346,7 @@ def _check_prior(cell: cells.Cell) -> None:
   seed, = cell.given('seed')
   if stage['seed'] != int(seed):
     different.append(f'the seed was {stage["seed"]}, is now {seed}')
+  different += _other_features(cell, stage['settings'])
   if different:
     raise errors.UserError(
         f'{os.path.dirname(cell.finished_file)} holds another prior: '
@@ -348,12 +354,30 @@ def _check_prior(cell: cells.Cell) -> None:
     )
 
 
+def _other_features(
+    cell: cells.Cell, settings: Mapping[str, Any]
+) -> list[str]:
+  """What is to be said if the prior that it was trained on is another now."""
+  name = settings['train_prior'].get('features_of')
+  if name is None:
+    return []
+  # Beside the prior's own directory; None if it is gone.
+  now = _card_hash(os.path.join(
+      os.path.dirname(os.path.dirname(cell.finished_file)), name,
+      layout.EXPORT_DIR,
+  ))
+  if now in (None, settings['features']):
+    return []
+  return [f'the prior {name} that it was trained on has become another']
+
+
 def _settings(
     record: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, Any]]:
   """Name, recorded value and value asked for of a prior's settings."""
-  for name, found in record['train_prior'].items():
-    yield name, found, value(f'train_prior.{name}', found)
+  since = settings_lib.SINCE
+  for name, found in {**since, **record['train_prior']}.items():
+    yield name, found, value(f'train_prior.{name}', since.get(name, found))
   for line in record['model']:
     name, _, text = line.partition(' = ')
     try:

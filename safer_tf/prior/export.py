@@ -225,7 +225,6 @@ def take_features(
 
   Raises:
     UserError: it is missing, damaged, or of other parts.
-    RuntimeError: what was taken does not give the exported prior's values.
   """
   source = load_prior(
       path, observation_shape=prior.observation_shape,
@@ -240,13 +239,14 @@ def take_features(
     _check_wanted(path, what, theirs, ours)
   try:
     prior.take_features(source.module.all_variables)
-  except (AttributeError, ValueError) as error:
+    # Weights of the same shapes may still belong to another model.
+    _check_equal(prior, source, source.spec, ('embed', 'infer_context'))
+  except (AttributeError, ValueError, RuntimeError) as error:
     raise errors.UserError(
         f'The encoder or posterior in {path} is built otherwise than this '
         f'config builds it ({error}). Train with the config of that prior, or '
         'leave train_prior.features_of out.'
     ) from error
-  _check_equal(prior, source, source.spec, ('embed', 'infer_context'))
 
 
 def _signatures(spec: PriorSpec) -> dict[str, tuple[tf.TensorSpec, ...]]:

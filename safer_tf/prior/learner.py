@@ -121,9 +121,10 @@ class Learner(tf.Module):
       return terms
     centre = prior.decode(tf.zeros_like(batch.action), current, context)
     safe = tf.cast(batch.kind == 0, tf.float32)
+    distance = objective.anchor_distance(centre, batch.action, safe)
     return terms._replace(
-        loss=terms.loss + self._settings.anchor_weight
-        * objective.anchor_distance(centre, batch.action, safe)
+        loss=terms.loss + self._settings.anchor_weight * distance,
+        anchor=distance,
     )
 
   def weigh(

@@ -17,6 +17,7 @@ class Terms(NamedTuple):
   unsafe_kl: tf.Tensor  # Nats.
   unsafe_frozen: tf.Tensor  # 1 while the unsafe term is frozen, else 0.
   unsafe_floored: tf.Tensor  # Share of unsafe tuples at the floor.
+  anchor: tf.Tensor | float = 0.0  # `anchor_distance`, where it has a weight.
 
 
 def kl_to_prior(mean: tf.Tensor, stddev: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,9 @@ from safer_tf.prior import skill_prior
 
 _EXPORTS = ('best', 'last')
 
+# Settings that older records do not name, and what they were then.
+SINCE = {'features_of': None, 'anchor_weight': 0.0}
+
 # Configurables that shape the model, by which a finished prior is known again.
 _MODEL = (
     'SkillPrior', 'ConditionalRealNVP', 'TransformerPosterior',
@@ -42,16 +45,42 @@ def check(settings: Mapping[str, Any]) -> None:
       raise errors.UserError(
           f'train_prior.{name} is {value!r}: expected a number above 0.'
       )
-  if settings['anchor_weight'] < 0:
+  weight = settings['anchor_weight']
+  if not isinstance(weight, (int, float)) or not weight >= 0:
     raise errors.UserError(
-        f'train_prior.anchor_weight is {settings["anchor_weight"]}: expected 0 '
-        'or more.'
+        f'train_prior.anchor_weight is {weight!r}: expected 0 or more.'
+    )
+  if settings['features_of'] == settings['prior']:
+    raise errors.UserError(
+        f'train_prior.features_of is {settings["prior"]!r}, the prior that is '
+        'to be trained: expected another one.'
     )
   if settings['unsafe_weight'] and not settings['unsafe_runs']:
     raise errors.UserError(
         f'train_prior.unsafe_weight is {settings["unsafe_weight"]} but '
         'unsafe_runs is 0: there is nothing to weigh. Set both or neither.'
     )
+
+
+def card_of_features(directory: str) -> str:
+  """The card of the prior whose encoder and posterior are taken over.
+
+  Args:
+    directory: of that prior's SavedModel.
+
+  Returns:
+    The card's path.
+
+  Raises:
+    UserError: there is none.
+  """
+  path = os.path.join(directory, layout.PRIOR_SPEC)
+  if not os.path.exists(path):
+    raise errors.UserError(
+        f'{directory} holds no prior, which train_prior.features_of names: '
+        'run train_prior for it first, or copy it there.'
+    )
+  return path
 
 
 def identity(
@@ -100,9 +129,7 @@ def is_finished(directory: str, wanted: Mapping[str, Any]) -> bool:
     return False
   # What a record from before these existed stands for.
   found = {'features': None, **files.read_json(path, 'the settings of a prior')}
-  found['train_prior'] = {
-      'features_of': None, 'anchor_weight': 0.0, **found.get('train_prior', {})
-  }
+  found['train_prior'] = {**SINCE, **found.get('train_prior', {})}
   if found != wanted:
     raise errors.UserError(
         f'{directory} holds another prior: {_difference(found, wanted)}. '

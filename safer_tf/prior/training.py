@@ -108,8 +108,8 @@ def train_prior(
 
   Raises:
     UserError: a value is wrong, data are missing or damaged, the directory
-      holds another prior, another process trains it, or the loss is not
-      finite.
+      holds another prior, another process trains it, `features_of` is missing
+      or of other parts, or the loss is not finite.
   """
   settings = dict(locals())
   del settings['root_dir']
@@ -124,15 +124,17 @@ def train_prior(
   model = skill_prior.SkillPrior(
       store.spec.observation_shape, store.spec.action_size, window
   )
+  source = None
   if features_of is not None:
     source = layout.export_dir(root_dir, protocol, features_of)
-    export.take_features(model, source, store.spec.observation_dtype)
-    inputs[layout.PRIOR_SPEC] = os.path.join(source, layout.PRIOR_SPEC)
+    inputs[layout.PRIOR_SPEC] = settings_lib.card_of_features(source)
   hashes = provenance.hashes(inputs)
   identity = settings_lib.identity(settings, model, store, hashes)
   if settings_lib.is_finished(directory, identity):
     print(f'{directory} is finished with these settings; nothing to do.')
     return layout.export_dir(root_dir, protocol, prior)
+  if source is not None:
+    export.take_features(model, source, store.spec.observation_dtype)
   learner = learner_lib.Learner(
       model,
       learner_lib.make_optimizer(
@@ -292,7 +294,7 @@ class _Run:
         f'{float(metrics["gradient_norm"])}. The batch (seed '
         f'{self._settings["seed"]}, step {step - 1}) is in {path}; the last '
         f'good checkpoint is {self._checkpoints.latest or "none yet"}. Lower '
-        'train_prior.learning_rate or train_prior.unsafe_weight.'
+        'train_prior.learning_rate, unsafe_weight or anchor_weight.'
     )
 
 

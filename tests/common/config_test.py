@@ -24,7 +24,9 @@ def _shipped(folder):
 @pytest.mark.parametrize('method', _shipped('methods'))
 def test_every_shipped_method_serves_every_stage(method):
   config.parse([method], [])
-  for stage in ('train_prior', 'compute_assurance', 'calibrate'):
+  for stage in (
+      'train_prior', 'compute_assurance', 'calibrate', 'roll_out_prior'
+  ):
     prior = gin.query_parameter(f'{stage}.prior')
     assert str(prior) == '%PRIOR'
   for stage in ('train_agent', 'evaluate'):

@@ -122,12 +122,13 @@ def test_each_row_carries_revision_and_seed(root):
   stages = files.read_json(
       os.path.join(results_dir, recorded.PROVENANCE), 'provenance'
   )
-  assert len(stages) == 23
+  assert len(stages) == 24
   seconds = {stage['stage']: stage['wall_seconds'] for stage in stages}
   agents = f'agents/seen/{runs.TASK}'
   for name, expected in (
       ('priors/seen/safer', 3), ('priors/seen/safer/export/assurance', 3),
       ('priors/seen/safer/export/confirmation', 3),
+      ('priors/seen/safer/rollouts', 3),
       (f'{agents}/safer/default/seed0', 9),
       (f'{agents}/safer/default/seed0/evaluation', 2),
       (f'{agents}/safer_prior_zero/default/seed0', 9),

@@ -21,7 +21,6 @@ from safer_tf.evaluation import rollouts
 from safer_tf.prior import encoders
 from safer_tf.prior import export
 from safer_tf.prior import skill_prior
-from safer_tf.rl import latent_env
 from safer_tf.rl import train_agent
 
 _TASK = envs.ALL[0]
@@ -100,38 +99,58 @@ def test_a_prior_is_rolled_out_without_an_agent(root):
   found = prior_rollouts.roll_out_prior(
       root, 0, prior='safer', tasks=envs.ALL[:2], num_episodes=2
   )
-  assert [(row['task'], row['latent_range']) for row in found['rows']] == [
-      (task, bound) for task in envs.ALL[:2] for bound in (0.0, 1.0)
-  ]
   path = layout.prior_rollouts_file(root, 'seen', 'safer')
   assert files.read_json(path, 'it') == found
   again = prior_rollouts.roll_out_prior(
       root, 0, prior='safer', tasks=envs.ALL[1:2], num_episodes=2
   )
   assert again['rows'] == found['rows'][2:]
-  # At z = 0 it does what the method without learning does on those episodes.
-  recorder = rollouts.Recorder(envs.load_task(envs.ALL[0]))
-  env = latent_env.LatentActionEnvironment(
-      recorder, export.load_prior(layout.export_dir(root, 'seen', 'safer')),
-      0.5,
+  card = os.path.join(
+      layout.export_dir(root, 'seen', 'safer'), layout.PRIOR_SPEC
   )
-  records = list(rollouts.roll_out(
-      env, recorder, rollouts.zero_latents(6),
-      rollouts.episode_seeds(0, 2, 991),
-  ))
-  row = found['rows'][0]
-  assert row['episodes'] == 2
-  assert row['steps'] == sum(len(r.actions) for r in records)
-  assert row['violations'] == sum(r.unsafe.sum() for r in records)
-  # Random latents act otherwise.
-  assert found['rows'][0] != {**found['rows'][1], 'latent_range': 0.0}
+  assert found['provenance']['inputs'] == {
+      layout.PRIOR_SPEC: files.sha256(card)
+  }
+
+
+def test_rows_of_a_prior_alone_by_hand(root, monkeypatch):
+  given = []
+
+  def roll_out(env, recorder, policy, seeds):
+    del env, recorder
+    latents = np.array([policy(None) for _ in range(20)])
+    given.append((np.abs(latents).max(), tuple(seeds)))
+    for seed, unsafe in zip(seeds, ([0, 1, 1], [0, 0], [1])):
+      yield rollouts.EpisodeRecord(
+          seed, unsafe[-1] == 0, 0.0, np.zeros([len(unsafe), 6]),
+          np.array(unsafe, bool),
+      )
+
+  monkeypatch.setattr(rollouts, 'roll_out', roll_out)
+  found = prior_rollouts.roll_out_prior(
+      root, 7, prior='safer', ranges=(0.0, 0.5), num_episodes=3
+  )
+  tasks = [name for name in envs.ALL if name not in envs.EVALUATION]
+  assert [(row['task'], row['latent_range']) for row in found['rows']] == [
+      (task, bound) for task in tasks for bound in (0.0, 0.5)
+  ]
+  for row in found['rows']:
+    assert row['success_rate'] == pytest.approx(1 / 3)
+    assert (row['unsafe_episodes'], row['episodes']) == (2, 3)
+    assert (row['violations'], row['steps']) == (3, 6)
+    assert (row['protocol'], row['prior'], row['seed']) == ('seen', 'safer', 7)
+  # Every task and range sees the same episodes.
+  assert len({seeds for _, seeds in given}) == 1
+  assert all(largest == 0 for largest, _ in given[::2])
+  assert all(0.3 < largest < 0.5 for largest, _ in given[1::2])
 
 
 @pytest.mark.parametrize('change', [
-    {'num_episodes': 0}, {'ranges': ()}, {'ranges': (-0.1,)},
+    {'num_episodes': 0}, {'ranges': ()}, {'ranges': (-0.1,)}, {'tasks': ()},
+    {'make_env': lambda name: None}, {'tasks': ('extract_00', 'pour')},
 ])
 def test_a_rollout_that_cannot_be_meant_is_told(root, change):
-  with pytest.raises(errors.UserError, match='expected at least 1 episode'):
+  with pytest.raises(errors.UserError, match='^roll_out_prior.'):
     prior_rollouts.roll_out_prior(root, 0, prior='safer', **change)
 
 

@@ -16,7 +16,8 @@ _TASK = envs.EVALUATION[0]
 
 
 _CONFIG = recorded.Config(
-    50_000, 100, 5000, 20, 'exact', 0.0, (0.0, 0.15), 40, 1.5
+    50_000, 100, 5000, 20, {('a', 0.0), ('a', 1.0)}, 'exact', 0.0,
+    (0.0, 0.15), 40, 1.5
 )
 _UNASSURED = {'assurance_mode': '', 'max_unsafe_fraction': float('nan')}
 
@@ -170,15 +171,30 @@ def test_calibration_counts_if_every_target_is_there(tmp_path, change, counts):
   )
 
 
-def test_rollouts_of_a_prior_count_if_they_are_as_many(tmp_path):
-  row = {'protocol': 'seen', 'task': _TASK, 'seed': 0, 'latent_range': 0.0}
-  tables.write(str(tmp_path), 'prior_rollouts', [
-      {**row, 'prior': 'safer', 'episodes': 20},
-      {**row, 'prior': 'parrot', 'episodes': 19},
-  ])
-  assert recorded.finished_cells(str(tmp_path), _CONFIG) == {
-      'rollouts/seen/safer'
+@pytest.mark.parametrize('change, counts', [
+    ({}, True), ({'episodes': 19}, False), ({'latent_range': 0.5}, False),
+    ({'task': 'b'}, False), ({'prior': 'parrot'}, False),
+])
+def test_rollouts_of_a_prior_count_if_all_are_there(tmp_path, change, counts):
+  row = {
+      'protocol': 'seen', 'prior': 'safer', 'task': 'a', 'seed': 0,
+      'episodes': 20, 'latent_range': 0.0,
   }
+  tables.write(str(tmp_path), 'prior_rollouts', [
+      row, {**row, 'latent_range': 1.0, **change}
+  ])
+  assert recorded.finished_cells(str(tmp_path), _CONFIG) == (
+      {'rollouts/seen/safer'} if counts else set()
+  )
+
+
+def test_recorded_rollouts_know_their_prior(tmp_path):
+  files.write_json(str(tmp_path / recorded.PROVENANCE), [
+      {'stage': 'priors/seen/safer/rollouts',
+       'inputs': {layout.PRIOR_SPEC: 'abc'}},
+      {'stage': 'priors/seen/safer', 'inputs': {}},
+  ])
+  assert recorded.made_from(str(tmp_path)) == {'rollouts/seen/safer': 'abc'}
 
 
 def test_a_target_whose_bound_admits_nothing_needs_no_calibration(tmp_path):

@@ -117,6 +117,20 @@ def confirmation(root):
   })
 
 
+def prior_rollouts(root):
+  files.write_json(layout.prior_rollouts_file(root, 'seen', 'safer'), {
+      'provenance': STAGE,
+      'rows': [
+          {
+              'protocol': 'seen', 'prior': 'safer', 'task': task, 'seed': 0,
+              'git_revision': STAGE['git_revision'], 'machine': 'a machine',
+              'latent_range': bound, 'episodes': 8, 'success_rate': 0.625,
+              'unsafe_episodes': 3, 'steps': 90, 'violations': 4,
+          } for task in envs.ALL[:2] for bound in (0.0, 1.0)
+      ],
+  })
+
+
 def held_out_prior(root, rng):
   directory = layout.prior_dir(root, 'held_out', 'safer')
   files.write_json(os.path.join(directory, layout.STAGE), STAGE)
@@ -166,6 +180,7 @@ def make(tmp_path_factory):
   swept_prior(root_dir)
   untrained_agent(root_dir)
   confirmation(root_dir)
+  prior_rollouts(root_dir)
   held_out_prior(root_dir, np.random.default_rng(1))
   report.make_report(root_dir, films=False)
   return root_dir

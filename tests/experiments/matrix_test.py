@@ -286,8 +286,9 @@ def test_a_sweep_trains_short_priors_from_the_data_alone():
   assert cell.needs == ('data',)
   assert cell.arguments[-4:] == (
       "--gin_bindings=train_prior.protocol = 'seen'",
+      '--gin_bindings=train_prior.num_steps = 5',
       "--gin_bindings=train_prior.prior = 'sweep_b'",
-      '--gin_bindings=train_prior.num_steps = 5', '--gin_bindings=x.y = 1',
+      '--gin_bindings=x.y = 1',
   )
   assert '--gin_file=methods/safer.gin' in cell.arguments
   assert cell.finished_file.endswith('priors/seen/sweep_b/stage.json')

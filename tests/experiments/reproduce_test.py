@@ -108,6 +108,7 @@ def test_every_cell_is_given_what_its_stage_requires(name):
       'agent': ('train_agent.task', 'train_agent.num_steps'),
       'evaluate': ('evaluate.task', 'evaluate.method'),
       'prior': ('train_prior.num_steps', 'train_prior.prior'),
+      'rollouts': ('roll_out_prior.prior',),
   }
   seen = set()
   for cell in todo:
@@ -149,7 +150,7 @@ def test_an_unknown_executor_is_an_error(run):
     run({'one': 'pass'}, executor='moon')
 
 
-@pytest.mark.parametrize('name, agents', [('quickstart', 3), ('paper', 606)])
+@pytest.mark.parametrize('name, agents', [('quickstart', 3), ('paper', 642)])
 def test_shipped_experiments(name, agents):
   config.parse(
       ['methods/safer.gin', f'experiments/{name}.gin', 'encoders/own.gin'], []

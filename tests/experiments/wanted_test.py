@@ -9,6 +9,7 @@ import os
 import gin
 import pytest
 
+import envs
 from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -106,25 +107,62 @@ def test_a_calibration_counts_if_it_is_long_enough(finished, tmp_path):
     go(5000)
 
 
-def test_rollouts_count_if_they_are_as_many_and_of_this_prior(
+def test_rollouts_count_if_they_are_those_of_the_config_and_this_prior(
     finished, tmp_path
 ):
   path = os.path.join(tmp_path, layout.EXPORT_DIR, layout.PRIOR_SPEC)
 
-  def go(episodes):
+  def go(episodes=20, seed=0, without=()):
+    rows = [
+        {'task': task, 'latent_range': bound, 'episodes': episodes}
+        for task in envs.ALL if task not in (*envs.EVALUATION, *without)
+        for bound in (0.0, 1.0)
+    ]
     return finished('rollouts/seen/safer', layout.PRIOR_ROLLOUTS, {
-        'rows': [{'episodes': episodes}],
-        'provenance': {'inputs': {layout.PRIOR_SPEC: known}},
-    })
+        'rows': rows,
+        'provenance': {'inputs': {layout.PRIOR_SPEC: known}, 'seed': seed},
+    }, ('--seed=0',))
 
   files.write_json(path, {'a': 'card'})
   known = files.sha256(path)
-  assert go(20).endswith('report')
-  with pytest.raises(errors.UserError, match='19 episodes; asked for are 20'):
-    go(19)
+  assert go().endswith('report')
+  for changed in ({'episodes': 19}, {'seed': 1}, {'without': envs.ALL[:1]}):
+    with pytest.raises(errors.UserError, match='other tasks, ranges, seed'):
+      go(**changed)
   files.write_json(path, {'another': 'card'})
   with pytest.raises(errors.UserError, match='another prior'):
-    go(20)
+    go()
+
+
+def test_a_refit_counts_while_the_prior_it_was_trained_on_is_there(
+    finished, tmp_path
+):
+  card = layout.export_dir(str(tmp_path), 'seen', 'safer')
+  card = os.path.join(card, layout.PRIOR_SPEC)
+  here = 'priors/seen/safer_refit/stage.json'
+  os.makedirs(os.path.dirname(os.path.join(tmp_path, here)))
+  cell = next(
+      cell for cell in builder.Builder(
+          '/runs/a', 0, ['experiments/paper.gin'], [], _SIZES
+      ).build(matrix.Matrix()) if cell.name == 'prior/seen/safer_refit'
+  )
+
+  def go():
+    return finished(cell.name, here, {
+        'seed': 0, 'settings': {
+            'train_prior': {'features_of': 'safer', 'anchor_weight': 1.0},
+            'model': [], 'features': known,
+        },
+    }, cell.arguments)
+
+  files.write_json(card, {'a': 'card'})
+  known = files.sha256(card)
+  assert go().endswith('report')
+  files.write_json(card, {'another': 'card'})
+  with pytest.raises(errors.UserError, match='safer .* has become another'):
+    go()
+  os.remove(card)
+  assert go().endswith('report')
 
 
 _SHIPPED_PRIORS = [
@@ -152,8 +190,10 @@ def test_the_shipped_priors_are_those_of_the_config(
   assert finished(cell.name, 'stage.json', stage, cell.arguments)
   assert not gin.config_str()  # As it was.
   settings = stage['settings']
+  steps = 4000 if settings['train_prior'].get('features_of') else 20000
   for changed, message in (
-      ({'num_steps': 1500}, 'num_steps was 1500, is now 20000'),
+      ({'num_steps': 1500}, f'num_steps was 1500, is now {steps}'),
+      ({'anchor_weight': 0.25}, 'anchor_weight was 0.25, is now'),
       ({'prior': 'other'}, "prior was 'other', is now"),
       ({'seed': 3}, f'the seed was 3, is now {stage["seed"]}'),
   ):

@@ -221,7 +221,9 @@ def test_a_record_from_before_features_is_known_again(root, capsys):
 
 
 @pytest.mark.parametrize('name, value, message', [
-    ('train_prior.features_of', 'nobody', 'run train_prior first'),
+    ('train_prior.features_of', 'nobody', 'features_of names: run train_prior'),
+    ('train_prior.features_of', 'refit', 'expected another one'),
+    ('TransformerPosterior.num_heads', 2, 'encoder or posterior in .* other'),
     ('train_prior.window', 4, 'has a window of 3, expected 4'),
     ('SkillPrior.uses_context', False, 'has uses_context = True'),
     ('SkillPrior.context_dim', 5, 'has a context of 8, expected 5'),
@@ -274,6 +276,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch(root):
     ('num_steps', '9', "num_steps is '9'"),
     ('unsafe_runs', 0, 'nothing to weigh'),
     ('anchor_weight', -1.0, 'anchor_weight is -1.0'),
+    ('anchor_weight', float('nan'), 'anchor_weight is nan'),
 ])
 def test_a_wrong_value_is_told(root, name, value, message):
   gin.bind_parameter(f'train_prior.{name}', value)
