@@ -191,6 +191,63 @@ def test_own_encoders_quote_what_is_recorded():
       _agrees(text, recorded, method, variant, [_TASKS[1]])
 
 
+_ALONE = {
+    'SAFER': 'safer', 'SAFER, second training': 'safer_second',
+    'PARROT': 'parrot', 'PARROT, second training': 'parrot_second',
+    'Contextual PARROT': 'context_parrot',
+}
+
+
+def test_priors_alone_quote_what_is_recorded():
+  with open(_TOP / 'results' / 'prior_rollouts.csv', newline='') as file:
+    rows = list(csv.DictReader(file))
+
+  def mean(prior, bound):
+    found = [
+        (float(row['success_rate']),
+         int(row['unsafe_episodes']) / int(row['episodes']))
+        for row in rows
+        if row['prior'] == prior and float(row['latent_range']) == bound
+    ]
+    assert len(found) == 34, prior
+    return ' / '.join(
+        f'{100 * statistics.fmean(values):.1f}' for values in zip(*found)
+    )
+
+  shown = list(_table('docs/results.md', '## The flow trained anew'))
+  assert [name for name, *_ in shown] == list(_ALONE)
+  for name, *cells in shown:
+    prior = _ALONE[name]
+    assert cells == [
+        mean(each, bound) for bound in (0.0, 1.0)
+        for each in (prior, f'{prior}_refit')
+    ], name
+
+
+def _pages():
+  return [_TOP / 'README.md', _TOP / 'BUILD.md', *(_TOP / 'docs').glob('*.md')]
+
+
+def _anchors(page):
+  """What links may name of a page: its headings as the forge makes them."""
+  headings = re.findall(r'^#+ (.+)$', page.read_text(), re.MULTILINE)
+  return {
+      re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
+      for heading in headings
+  }
+
+
+@pytest.mark.parametrize('page', _pages(), ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+  for path, _, anchor in re.findall(
+      r'\]\((?!https?:)([^)#\s]*)(#([^)\s]+))?\)', page.read_text()
+  ):
+    target = (page.parent / path).resolve() if path else page
+    assert target.exists(), path
+    if anchor:
+      assert anchor in _anchors(target), (path, anchor)
+
+
 def _snippet(path, containing):
   """The one piece of Python on a page, fenced or indented, with a text."""
   text = (_TOP / path).read_text()
