@@ -128,8 +128,11 @@ def is_finished(directory: str, wanted: Mapping[str, Any]) -> bool:
   if not os.path.exists(path):
     return False
   # What a record from before these existed stands for.
-  found = {'features': None, **files.read_json(path, 'the settings of a prior')}
-  found['train_prior'] = {**SINCE, **found.get('train_prior', {})}
+  found = files.read_json(path, 'the settings of a prior')
+  found = {
+      'features': None, **found,
+      'train_prior': {**SINCE, **found.get('train_prior', {})},
+  }
   if found != wanted:
     raise errors.UserError(
         f'{directory} holds another prior: {_difference(found, wanted)}. '
