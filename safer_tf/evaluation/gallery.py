@@ -47,7 +47,9 @@ def entries(table: Table) -> list[Entry]:
   Returns:
     The figures.
   """
-  parts = _agents, _likelihoods, _histograms, _calibrations, _benchmark
+  parts = (
+      _agents, _likelihoods, _histograms, _calibrations, _alone, _benchmark
+  )
   return [entry for part in parts for entry in part(table)]
 
 
@@ -315,6 +317,18 @@ def _calibrations(table: Table) -> Iterator[Entry]:
           ),
           functools.partial(prior_figures.calibration, rollouts),
       )
+
+
+def _alone(table: Table) -> Iterator[Entry]:
+  rows = [row for row in table('prior_rollouts') if row['protocol'] == 'seen']
+  if rows:
+    yield Entry(
+        'priors_alone', 'Priors without an agent',
+        'Means over the tasks that are not evaluated, with their standard '
+        'errors; an arrow leads from a prior to the same features with a flow '
+        'trained anew. The upper left is best.',
+        functools.partial(prior_figures.alone, rows),
+    )
 
 
 def _benchmark(table: Table) -> Iterator[Entry]:

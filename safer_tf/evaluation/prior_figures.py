@@ -101,3 +101,43 @@ def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
   axes[0].set_ylabel('unsafe share of random\nlatents in bound (%)')
   drawing.legend(figure, axes[-1:], 'outside right center', columns=1)
   return figure
+
+
+@matplotlib.rc_context(drawing.STYLE)
+def alone(rows: Sequence[Row]) -> figure_lib.Figure:
+  """What priors reach and touch without an agent, one panel a range.
+
+  An arrow leads from a prior to the one that has its features and a new flow.
+  """
+  ranges = sorted({row['latent_range'] for row in rows})
+  priors = sorted({row['prior'] for row in rows}, key=style.order)
+  figure, axes = drawing.grid(len(ranges), width=3.6, height=3.4)
+  for panel, bound in zip(axes, ranges):
+    points = {}
+    for prior in priors:
+      found = 100 * np.array([
+          (row['unsafe_episodes'] / row['episodes'], row['success_rate'])
+          for row in rows
+          if (row['prior'], row['latent_range']) == (prior, bound)
+      ])
+      if not found.size:
+        continue
+      points[prior] = found.mean(axis=0)
+      error = found.std(axis=0, ddof=1) / len(found) ** 0.5 if (
+          len(found) > 1
+      ) else np.zeros(2)
+      panel.errorbar(
+          *points[prior], error[1], error[0], fmt='o', ms=5, elinewidth=0.8,
+          color=style.colour(prior), label=style.label(prior),
+      )
+    for prior, point in points.items():
+      if f'{prior}{style.REFIT}' in points:
+        panel.annotate(
+            '', points[f'{prior}{style.REFIT}'], point,
+            arrowprops={'arrowstyle': '->', 'color': '#888888'},
+        )
+    panel.set_title('z = 0' if bound == 0 else f'random z in {bound:g}')
+    panel.set_xlabel('episodes with an unsafe step (%)')
+  axes[0].set_ylabel('success (%)')
+  drawing.legend(figure, axes, 'outside lower center', columns=3)
+  return figure

@@ -30,12 +30,12 @@ METHODS = {
     'safer_lambda': Look('SAFER, the sweep’s lambda', '#56b4a0'),
     'safer_second': Look('SAFER, a second prior', '#4a9bd4'),
     'parrot_second': Look('PARROT, a second prior', '#f2c14e'),
-    'safer_refit': Look('SAFER, flow refitted', '#00406b'),
-    'safer_second_refit': Look('SAFER, second prior, refitted', '#8fc1e3'),
-    'parrot_refit': Look('PARROT, flow refitted', '#a86f00'),
-    'parrot_second_refit': Look('PARROT, second prior, refitted', '#f7dd9b'),
+    'safer_refit': Look('SAFER, new flow', '#00406b'),
+    'safer_second_refit': Look('SAFER, second prior, new flow', '#8fc1e3'),
+    'parrot_refit': Look('PARROT, new flow', '#a86f00'),
+    'parrot_second_refit': Look('PARROT, second prior, new flow', '#d9b44a'),
     'context_parrot_refit': Look(
-        'Contextual PARROT, flow refitted', '#2a7fb0'
+        'Contextual PARROT, new flow', '#2a7fb0'
     ),
 }
 TABLE1_METHODS = (
@@ -47,6 +47,8 @@ ABLATIONS = (
     'safer_unbounded', 'safer_lambda', 'safer_second', 'parrot_second',
     'safer_refit', 'parrot_refit',
 )
+# Ends the name of a prior whose flow was trained anew on another's features.
+REFIT = '_refit'
 NO_LEARNING = ('safer_prior_zero', 'safer_prior_random')
 
 # Safe and unsafe data, and the assurance's modes, where they are compared.

@@ -11,6 +11,7 @@ from PIL import Image
 import envs
 from safer_tf.evaluation import drawing
 from safer_tf.evaluation import figures
+from safer_tf.evaluation import prior_figures
 
 _TASK = envs.EVALUATION[0]
 
@@ -36,6 +37,23 @@ def test_an_interval_is_drawn_no_longer_than_it_is():
   assert len(bars) == 2
   assert all(bar.get_solid_capstyle() == 'butt' for bar in bars)
   assert list(bars[1].get_xdata()) == [10, 20]
+
+
+def test_an_arrow_leads_from_a_prior_to_its_flow_trained_anew():
+  figure = prior_figures.alone([
+      {
+          'prior': prior, 'latent_range': bound, 'episodes': 20,
+          'success_rate': success + spread, 'unsafe_episodes': unsafe,
+      } for prior, success, unsafe in (
+          ('safer', 0.5, 4), ('safer_refit', 0.75, 2), ('parrot', 0.25, 8)
+      ) for bound in (0.0, 1.0) for spread in (-0.1, 0.1)
+  ])
+  assert [panel.get_title('left') for panel in figure.axes] == [
+      'z = 0', 'random z in 1'
+  ]
+  for panel in figure.axes:
+    arrow, = panel.texts
+    np.testing.assert_allclose((*arrow.xyann, *arrow.xy), (20, 50, 10, 75))
 
 
 def test_the_quoted_variant_is_the_filled_one():
