@@ -122,13 +122,14 @@ def alone(rows: Sequence[Row]) -> figure_lib.Figure:
       ])
       if not found.size:
         continue
-      points[prior] = found.mean(axis=0)
-      error = found.std(axis=0, ddof=1) / len(found) ** 0.5 if (
-          len(found) > 1
-      ) else np.zeros(2)
+      points[prior] = unsafe, success = found.mean(axis=0)
+      error = (
+          found.std(axis=0, ddof=1) / len(found) ** 0.5 if len(found) > 1
+          else np.zeros(2)
+      )
       panel.errorbar(
-          *points[prior], error[1], error[0], fmt='o', ms=5, elinewidth=0.8,
-          color=style.colour(prior), label=style.label(prior),
+          unsafe, success, xerr=error[0], yerr=error[1], fmt='o', ms=5,
+          elinewidth=0.8, color=style.colour(prior), label=style.label(prior),
       )
     for prior, point in points.items():
       if f'{prior}{style.REFIT}' in points:
