@@ -224,6 +224,17 @@ def test_priors_alone_quote_what_is_recorded():
     ], name
 
 
+def test_agents_of_new_flows_quote_what_is_recorded():
+  recorded = _recorded('seen', 'table1', 'ablations', seeds=('0',))
+  shown = list(_table('docs/results.md', 'named before the runs'))
+  assert len(shown) == 5
+  for (_, *cells), method in zip(shown, (
+      'safer_refit', 'parrot_refit', 'safer', 'safer_second', 'parrot'
+  )):
+    for text, task in zip(cells, (_TASKS[1], _TASKS[4])):
+      _agrees(text, recorded, method, 'default', [task])
+
+
 def _pages():
   return [_TOP / 'README.md', _TOP / 'BUILD.md', *(_TOP / 'docs').glob('*.md')]
 
