@@ -265,8 +265,9 @@ def made_from(directory: str) -> dict[str, str]:
     if kind == layout.AGENTS_DIR and inputs.get('prior_spec'):
       found[f'agent/{run}'] = inputs['prior_spec']
     prior, name = os.path.split(run)
-    if kind == layout.PRIORS_DIR and f'{name}.json' == layout.PRIOR_ROLLOUTS:
-      found[f'rollouts/{prior}'] = inputs[layout.PRIOR_SPEC]
+    card = inputs.get(layout.PRIOR_SPEC)
+    if f'{name}.json' == layout.PRIOR_ROLLOUTS and card:
+      found[f'rollouts/{prior}'] = card
   return found
 
 
