@@ -180,7 +180,7 @@ def test_the_shipped_priors_are_those_of_the_config(
   found = {
       cell.name: cell for cell in builder.Builder(
           '/runs/a', 0, ['experiments/paper.gin'], [], _SIZES
-      ).build(matrix.Matrix())
+      ).build(matrix.Matrix(rolled_out=methods.TRAINED))
   }
   cell = found[f'prior/{protocol}/{prior}']
   with open(
