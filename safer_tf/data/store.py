@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import os
-from typing import Sequence
+from typing import Mapping, Sequence
 
 import numpy as np
 
@@ -49,6 +50,7 @@ class EpisodeStore:
     self.index = dataset.read_index(data_dir)
     self.step_offset = np.concatenate([[0], np.cumsum(self.index.length)])
     self._split = splits.split_of(self.index)
+    self._held: Mapping[int, schema.Episode] | None = None
     self._chosen = np.ones(len(self.index), bool)
     if tasks is not None:
       missing = sorted(set(tasks) - set(self.index.task))
@@ -103,12 +105,30 @@ class EpisodeStore:
     Raises:
       UserError: its shard is missing or damaged.
     """
+    if self._held is not None:
+      return self._held[int(number)]
     index = self.index
     path = os.path.join(
         self._data_dir, str(index.shard_names[index.shard[number]])
     )
     entry = shards.Entry(int(index.offset[number]), int(index.size[number]))
     return shards.read_episode(path, entry, self.spec, int(number))
+
+  def holding(
+      self, episodes: Mapping[int, schema.Episode], spec: schema.EpisodeSpec
+  ) -> EpisodeStore:
+    """This dataset with other episodes, in memory, in place of its own.
+
+    Args:
+      episodes: by number, those that will be read; their labels are as here.
+      spec: of these episodes.
+
+    Returns:
+      A store of the same index and splits.
+    """
+    other = copy.copy(self)
+    other.spec, other._held = spec, episodes
+    return other
 
   def wanted(self, kind: str) -> np.ndarray:
     """Which steps are of a kind.

@@ -54,12 +54,20 @@ def outcome(table: gallery.Table) -> Iterator[str]:
     yield from _part(ours, rows, style.TABLE1_METHODS)
     if protocol == 'seen' and of_extraction:
       yield from _papers_table()
-  yield '<h3>Ablations</h3>'
-  ablations = table('ablations')
-  yield from _part(
-      summaries.outcomes(ablations), ablations, style.ABLATIONS
-  )
+  yield from _ablations(table('ablations'))
   yield from _own_encoders(rows)
+
+
+def _ablations(rows: list[tables.Row]) -> Iterator[str]:
+  yield '<h3>Ablations</h3>'
+  found = summaries.outcomes(rows)
+  seen = [q for q in found if q.protocol == 'seen']
+  yield from _part(seen, rows, style.ABLATIONS)
+  for protocol in dict.fromkeys(q.protocol for q in found):
+    if protocol != 'seen':
+      yield f'<h3>Ablations: {_TITLES.get(protocol, protocol)}</h3>'
+      ours = [q for q in found if q.protocol == protocol]
+      yield from _part(ours, rows, ())
 
 
 def _part(

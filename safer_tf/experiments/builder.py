@@ -133,6 +133,10 @@ class Builder:
     if 'safer' in matrix.methods:
       for task in _names(matrix.tasks):
         yield self._calibrate('held_out', 'safer', task)
+    for seed in matrix.seeds:
+      for method in matrix.held_out_ablations:
+        for task in _names(matrix.tasks):
+          yield from self._runs('held_out', task, method, seed)
 
   def _calibration(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
     if 'safer' not in matrix.methods:

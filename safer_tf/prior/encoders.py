@@ -90,3 +90,16 @@ def default_encoder(shape: Sequence[int]) -> tf.keras.Model:
       '[height, width, channels] or [size]. Set SkillPrior.make_encoder to an '
       'encoder of your own.'
   )
+
+
+def no_encoder(shape: Sequence[int]) -> tf.keras.Model:
+  """Leaves what it is given as it is: for observations that are embeddings.
+
+  Args:
+    shape: [E] of an embedding.
+
+  Returns:
+    A model from embeddings [B, E] to themselves.
+  """
+  given = tf.keras.Input(shape)
+  return tf.keras.Model(given, given, name='no_encoder')

@@ -62,6 +62,19 @@ class SkillPrior(tf.Module):
     """The trainable variables of f(z; s, c) alone."""
     return self._flow.trainable_variables
 
+  def on_embeddings(self) -> SkillPrior:
+    """This prior's posterior and flow, for embeddings in place of observations.
+
+    Returns:
+      A prior that shares them: to train it is to train them.
+    """
+    other = SkillPrior(
+        (self.embedding_dim,), self.action_dim, self.window, self.context_dim,
+        self.uses_context, encoders.no_encoder,
+    )
+    other._posterior, other._flow = self._posterior, self._flow
+    return other
+
   def take_features(self, variables: Sequence[tf.Variable]) -> None:
     """Takes over the encoder and the posterior of another prior.
 

@@ -20,6 +20,7 @@ from safer_tf.common import provenance
 from safer_tf.data import pipeline
 from safer_tf.data import store as store_lib
 from safer_tf.prior import checkpoints as checkpoints_lib
+from safer_tf.prior import embedded
 from safer_tf.prior import export
 from safer_tf.prior import journal as journal_lib
 from safer_tf.prior import learner as learner_lib
@@ -136,12 +137,12 @@ def train_prior(
   if source is not None:
     export.take_features(model, source, store.spec.observation_dtype)
   learner = learner_lib.Learner(
-      model,
+      model if source is None else model.on_embeddings(),
       learner_lib.make_optimizer(
           optimizer, learning_rate, final_learning_rate, momentum, num_steps
       ),
       _chosen(learner_lib.Settings, settings),
-      flow_only=features_of is not None,
+      flow_only=source is not None,
   )
   new_tasks = [
       task for task in protocols.new_tasks(protocol)
@@ -149,13 +150,17 @@ def train_prior(
   ]
   with files.locked(os.path.join(directory, layout.LOCK)):
     files.write_json(os.path.join(directory, layout.SETTINGS), identity)
-    run = _Run(directory, learner, store, settings)
+    run = _Run(
+        directory, learner, settings, store if source is None
+        else embedded.embedded(store, model, ('train', 'validation')),
+    )
     run.train()
     run.finish(
         provenance.record(
             seed, hashes, protocol=protocol, settings=identity,
             wall_seconds=round(run.seconds, 1),
-        ), store_lib.EpisodeStore(data_dir, new_tasks) if new_tasks else None,
+        ), model, store,
+        store_lib.EpisodeStore(data_dir, new_tasks) if new_tasks else None,
     )
   return layout.export_dir(root_dir, protocol, prior)
 
@@ -165,8 +170,16 @@ class _Run:
 
   def __init__(
       self, directory: str, learner: learner_lib.Learner,
-      store: store_lib.EpisodeStore, settings: Mapping[str, Any],
+      settings: Mapping[str, Any], store: store_lib.EpisodeStore,
   ):
+    """Opens the run, where its last checkpoint stands.
+
+    Args:
+      directory: of the prior.
+      learner: what is trained.
+      settings: of `train_prior`.
+      store: of episodes as the learner's prior takes them.
+    """
     self._directory = directory
     self._learner = learner
     self._store = store
@@ -210,42 +223,44 @@ class _Run:
     self._journal.close()
 
   def finish(
-      self, record: Mapping[str, Any],
+      self, record: Mapping[str, Any], model: skill_prior.SkillPrior,
+      store: store_lib.EpisodeStore,
       new_tasks: Optional[store_lib.EpisodeStore],
   ) -> None:
     """Exports the prior and writes what the report needs.
 
     Args:
       record: provenance.
+      model: the whole prior, of which the learner trained all or a part.
+      store: dataset, its observations as recorded; here and below.
       new_tasks: episodes of evaluated tasks that the prior was not trained on.
     """
     step = self._settings['num_steps']
     if self._settings['export_which'] == 'best':
       self._checkpoints.restore_best()
       step = self._checkpoints.best_step or step
-    model = self._learner.prior
-    found = self._measure_test(self._store, layout.LIKELIHOODS)
+    measure = likelihoods.measurer(model)
+    found = measure(pipeline.sweep(store, 'test'))
+    self._write(found, layout.LIKELIHOODS)
     if new_tasks is not None:
-      self._measure_test(new_tasks, layout.LIKELIHOODS_NEW_TASKS)
+      self._write(
+          measure(pipeline.sweep(new_tasks, 'test')),
+          layout.LIKELIHOODS_NEW_TASKS,
+      )
     record = {
         **record, 'exported_step': step, 'test': self._statistics(found),
     }
     export.export_prior(
         model, os.path.join(self._directory, layout.EXPORT_DIR),
-        self._settings['prior'], self._store.spec.observation_dtype, record,
+        self._settings['prior'], store.spec.observation_dtype, record,
     )
     files.write_json(os.path.join(self._directory, layout.STAGE), record)
 
-  def _measure_test(
-      self, store: store_lib.EpisodeStore, name: str
-  ) -> likelihoods.Likelihoods:
-    """Measures a test split and writes what was found to a file."""
-    found = self._measure(pipeline.sweep(store, 'test'))
+  def _write(self, found: likelihoods.Likelihoods, name: str) -> None:
     path = os.path.join(self._directory, name)
     with files.replacing(path) as beside:
       with open(beside, 'wb') as file:
         np.savez_compressed(file, safe=found.safe, **found._asdict())
-    return found
 
   def _after(
       self, step: int, metrics: Mapping[str, tf.Tensor], bar: Any

@@ -42,6 +42,18 @@ def test_both_readings_of_success_and_of_safety_are_told():
   assert second[1:4] == ['25.0 / 0.5', '25.0 / 0.5', '25.0 / 0.5']
 
 
+def test_an_ablation_on_new_tasks_stands_by_itself():
+  page = _page([_run('safer', 0.5, 10, task=_FIRST)], [
+      _run('safer_refit', success, 10, task=task, protocol=protocol)
+      for protocol, success in (('seen', 0.75), ('held_out', 0.25))
+      for task in (_FIRST, _SECOND)
+  ])
+  before, after = page.split('Ablations: Tasks that the prior never saw')
+  assert _rows(before, 'SAFER, new flow')[0][1] == '75.0 / 10'
+  assert _rows(after, 'SAFER, new flow')[0][1] == '25.0 / 10'
+  assert '25.0 / 10' not in before and '75.0 / 10' not in after
+
+
 def test_each_row_tells_its_seeds_and_each_part_what_it_lacks():
   page = _page([
       _run('safer', 0.5, 10, task=_FIRST), _run('safer', 0.5, 10, task=_SECOND),

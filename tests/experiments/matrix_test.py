@@ -194,6 +194,26 @@ def test_a_refitted_prior_needs_the_one_whose_features_it_has():
   assert order.index('prior/seen/safer_second') < order.index(refit.name)
 
 
+def test_some_ablations_meet_new_tasks_too():
+  found = {cell.name: cell for cell in _build(
+      parts=('held_out',), methods=(), held_out_ablations=('parrot_refit',),
+      tasks=(2,), seeds=(1,),
+  )}
+  agent = found[f'agent/held_out/{envs.EVALUATION[1]}/parrot_refit/default/seed1']
+  assert agent.needs == (
+      'prior/held_out/parrot_refit', 'assurance/seen/safer_refit'
+  )
+  assert found['prior/held_out/parrot_refit'].needs == (
+      'data', 'prior/held_out/parrot'
+  )
+  narrowed = matrix.Matrix(
+      held_out_ablations=('parrot_refit', 'safer_refit')
+  ).narrowed((), (), ('safer_refit',), ())
+  assert narrowed.held_out_ablations == ('safer_refit',)
+  with pytest.raises(errors.UserError, match='held_out_ablations'):
+    matrix.Matrix(held_out_ablations=('parott',))
+
+
 def test_priors_are_rolled_out_without_an_agent():
   found = {cell.name: cell for cell in _build(
       parts=('prior_rollouts',), rolled_out=('parrot', 'safer_refit'),

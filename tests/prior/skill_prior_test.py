@@ -48,6 +48,25 @@ def test_encode_inverts_decode_and_log_prob_is_eq_1(prior):
   )
 
 
+@pytest.mark.parametrize('uses_context', [True, False])
+def test_on_embeddings_it_is_the_same_prior(uses_context):
+  whole = _prior(uses_context=uses_context)
+  part = whole.on_embeddings()
+  assert part.flow_variables and len(part.variables) < len(whole.variables)
+  assert {v.ref() for v in part.variables} < {v.ref() for v in whole.variables}
+  random = np.random.default_rng(0)
+  observation = tf.constant(random.normal(size=[3, 5]), tf.float32)
+  embedding = whole.embed(observation)
+  np.testing.assert_array_equal(part.embed(embedding), embedding)
+  latent, _, context = _arguments(whole)
+  for variable in whole.flow_variables:  # Trained in one, trained in both.
+    variable.assign_add(0.1 * tf.ones_like(variable))
+  np.testing.assert_array_equal(
+      part.decode(latent, embedding, context),
+      whole.decode(latent, embedding, context),
+  )
+
+
 def test_context_matters_only_to_a_prior_that_uses_it(prior):
   latent, embedding, context = _arguments(prior)
   for model, differs in [(prior, True), (_prior(uses_context=False), False)]:

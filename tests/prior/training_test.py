@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 
 import gin
 import numpy as np
@@ -17,6 +18,7 @@ from safer_tf.data import store as store_lib
 from safer_tf.prior import export
 from safer_tf.prior import learner
 from safer_tf.prior import protocols
+from safer_tf.prior import skill_prior
 from safer_tf.prior import training
 from tests.prior import synthetic
 
@@ -193,6 +195,40 @@ def test_a_flow_is_trained_on_another_priors_features(root):
   # Its flow has learnt, its posterior has not.
   assert float(rows[-1]['objective']) > float(rows[0]['objective'])
   assert len({row['safe_kl'] for row in rows}) == 1
+
+
+def test_a_flow_on_features_goes_on_after_a_kill(root, monkeypatch):
+  training.train_prior(root)
+  gin.bind_parameter('train_prior.anchor_weight', 1.0)
+  whole = str(root) + '_whole'
+  shutil.copytree(root, whole, symlinks=True)
+  expected = _refit(whole, 'safer')
+  with monkeypatch.context() as patch:
+    _interrupted_after(patch, 5)
+    with pytest.raises(_Killed):
+      _refit(root, 'safer')
+  with monkeypatch.context() as patch:
+    _interrupted_after(patch, 3)
+    found = _refit(root, 'safer')
+  for one, other in zip(_weights(expected), _weights(found)):
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_embedded_once_or_at_every_step_is_the_same(root, monkeypatch):
+  training.train_prior(root)
+  other = str(root) + '_other'
+  shutil.copytree(root, other, symlinks=True)
+  once = _refit(root, 'safer')
+  monkeypatch.setattr(
+      training.embedded, 'embedded', lambda store, model, splits: store
+  )
+  monkeypatch.setattr(
+      skill_prior.SkillPrior, 'on_embeddings', lambda prior: prior
+  )
+  again = _refit(other, 'safer')
+  assert len(_weights(once)) == len(_weights(again)) > 0
+  for one, other in zip(_weights(once), _weights(again)):
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_a_flow_on_features_is_known_again(root, capsys):
