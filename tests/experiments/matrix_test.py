@@ -199,7 +199,8 @@ def test_some_ablations_meet_new_tasks_too():
       parts=('held_out',), methods=(), held_out_ablations=('parrot_refit',),
       tasks=(2,), seeds=(1,),
   )}
-  agent = found[f'agent/held_out/{envs.EVALUATION[1]}/parrot_refit/default/seed1']
+  task = envs.EVALUATION[1]
+  agent = found[f'agent/held_out/{task}/parrot_refit/default/seed1']
   assert agent.needs == (
       'prior/held_out/parrot_refit', 'assurance/seen/safer_refit'
   )
