@@ -150,9 +150,10 @@ def train_prior(
   ]
   with files.locked(os.path.join(directory, layout.LOCK)):
     files.write_json(os.path.join(directory, layout.SETTINGS), identity)
+    start = time.monotonic()
     run = _Run(
         directory, learner, settings, store if source is None
-        else embedded.embedded(store, model, ('train', 'validation')),
+        else embedded.embedded(store, model, ('train', 'validation')), start,
     )
     run.train()
     run.finish(
@@ -171,6 +172,7 @@ class _Run:
   def __init__(
       self, directory: str, learner: learner_lib.Learner,
       settings: Mapping[str, Any], store: store_lib.EpisodeStore,
+      start: float,
   ):
     """Opens the run, where its last checkpoint stands.
 
@@ -179,6 +181,7 @@ class _Run:
       learner: what is trained.
       settings: of `train_prior`.
       store: of episodes as the learner's prior takes them.
+      start: of this process's work, by `time.monotonic`.
     """
     self._directory = directory
     self._learner = learner
@@ -195,7 +198,7 @@ class _Run:
         learner, os.path.join(directory, layout.CHECKPOINTS_DIR)
     )
     self._checkpoints.restore_latest()
-    self._start = time.monotonic() - self._checkpoints.seconds
+    self._start = start - self._checkpoints.seconds
     self._journal = journal_lib.Journal(directory, int(learner.step))
     self._measure = likelihoods.measurer(learner.prior)
 
