@@ -57,7 +57,8 @@ def _recorded(protocol, *names, seeds=('0', '1', '2')):
 
 def _table(path, heading):
   """Rows, without marks, of the first table below a line of a page."""
-  lines = (_TOP / path).read_text().split(heading, 1)[1].splitlines()
+  text = (_TOP / path).read_text().split(heading, 1)[1]
+  lines = [line.strip() for line in text.splitlines()]  # Some are in a list.
   begin = next(n for n, line in enumerate(lines) if line.startswith('|---'))
   for line in lines[begin + 1:]:
     if not line.startswith('|'):
@@ -118,10 +119,8 @@ def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):
     _agrees(cells[6], recorded, *kind, _TASKS, digits=1)
     if protocol == 'seen':
       assert '±' in cells[6]
-      touched = statistics.fmean(
-          100 * float(row['eval_unsafe_episodes']) / float(row['eval_episodes'])
-          for task in _TASKS for row in recorded[(*kind, task)])
-      assert float(cells[7].rstrip('%')) == pytest.approx(touched, abs=0.051)
+      told = float(cells[7].rstrip('%'))
+      assert told == pytest.approx(_touched(recorded, kind), abs=0.051)
 
 
 def test_the_boxes_quote_what_is_recorded():
@@ -224,15 +223,44 @@ def test_priors_alone_quote_what_is_recorded():
     ], name
 
 
+def _touched(recorded, kind):
+  """Share in % of the evaluation episodes, on all tasks, with contact."""
+  return statistics.fmean(
+      100 * float(row['eval_unsafe_episodes']) / float(row['eval_episodes'])
+      for task in _TASKS for row in recorded[(*kind, task)]
+  )
+
+
 def test_agents_of_new_flows_quote_what_is_recorded():
   recorded = _recorded('seen', 'table1', 'ablations', seeds=('0',))
-  shown = list(_table('docs/results.md', 'named before the runs'))
+  shown = list(_table('docs/results.md', 'named and run first'))
   assert len(shown) == 5
-  for (_, *cells), method in zip(shown, (
-      'safer_refit', 'parrot_refit', 'safer', 'safer_second', 'parrot'
+  for (_, *cells), kind in zip(shown, (
+      ('safer_refit', 'default'), ('parrot_refit', 'default'),
+      ('safer', 'default'), ('parrot', 'default'), ('parrot', 'own_range'),
   )):
-    for text, task in zip(cells, (_TASKS[1], _TASKS[4])):
-      _agrees(text, recorded, method, 'default', [task])
+    for text, task in zip(cells, _TASKS):
+      _agrees(text, recorded, *kind, [task])
+    _agrees(cells[6], recorded, *kind, _TASKS, digits=1)
+    told = float(cells[7].rstrip('%'))
+    assert told == pytest.approx(_touched(recorded, kind), abs=0.051)
+
+
+def test_readme_quotes_new_flows_as_recorded():
+  recorded = _recorded('seen', 'table1', 'ablations', seeds=('0',))
+  shown = list(_table('README.md', 'Agents in the same small box'))
+  kinds = (
+      (('safer', 'default'), ('safer_refit', 'default')),
+      (('parrot', 'default'), ('parrot_refit', 'default')),
+      (('parrot', 'own_range'), None),
+  )
+  assert len(shown) == len(kinds)
+  for (_, *cells), pair in zip(shown, kinds):
+    for text, kind in zip(cells, pair):
+      if kind is None:
+        assert text == '–'
+      else:
+        _agrees(text, recorded, *kind, _TASKS, digits=1)
 
 
 def _pages():
