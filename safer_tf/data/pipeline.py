@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import functools
 import itertools
 from typing import (
   Any,
@@ -105,6 +106,13 @@ class RunSampler:
             'own, check the labels in data_card.json.'
         )
       self._placements.append(placements)
+
+  @property
+  def episodes(self) -> np.ndarray:
+    """Int [n] numbers of the episodes that batches are drawn from."""
+    return functools.reduce(
+        np.union1d, (each.episodes for each in self._placements)
+    )
 
   def batch(self, step: int) -> TupleBatch:
     """The batch of a training step.
@@ -232,6 +240,26 @@ class SweepBatch(NamedTuple):
   episode: tf.Tensor
 
 
+def episodes_of(
+    store: store_lib.EpisodeStore, split: str, max_episodes: int | None = None
+) -> np.ndarray:
+  """Numbers of the episodes of a split that a sweep goes through.
+
+  Args:
+    store: dataset.
+    split: e.g. `calibration`.
+    max_episodes: an evenly spaced part of the split, if given.
+
+  Returns:
+    Int [n], in order.
+  """
+  episodes = store.split(split)
+  if max_episodes is None or max_episodes >= len(episodes):
+    return episodes
+  spaced = np.linspace(0, len(episodes) - 1, max_episodes)
+  return episodes[np.round(spaced).astype(int)]
+
+
 def sweep(
     store: store_lib.EpisodeStore, split: str, batch_size: int = 32,
     max_episodes: int | None = None,
@@ -247,10 +275,7 @@ def sweep(
   Yields:
     Batches of tensors; T is the longest episode of the dataset.
   """
-  episodes = store.split(split)
-  if max_episodes is not None and max_episodes < len(episodes):
-    spaced = np.linspace(0, len(episodes) - 1, max_episodes)
-    episodes = episodes[np.round(spaced).astype(int)]
+  episodes = episodes_of(store, split, max_episodes)
   groups = [
       episodes[first:first + batch_size]
       for first in range(0, len(episodes), batch_size)

@@ -28,6 +28,8 @@ _PLACE = frozenset(('shard_names', 'shard', 'offset', 'size'))
 class EpisodeStore:
   """Reads episodes by number; holds a few bytes a step in memory.
 
+  Or all of some, where it was made by `holding`.
+
   Attributes:
     spec: `EpisodeSpec` of all episodes.
     index: `dataset.Index` of all episodes, the labels included.
@@ -94,7 +96,7 @@ class EpisodeStore:
     return np.flatnonzero(chosen)
 
   def read(self, number: int) -> schema.Episode:
-    """Reads one episode from its shard.
+    """Reads one episode from its shard, or from memory.
 
     Args:
       number: of the episode, below `len(store)`.

@@ -62,6 +62,12 @@ class Placements:
   def __len__(self) -> int:
     return len(self._positions)
 
+  @property
+  def episodes(self) -> np.ndarray:
+    """Numbers of the episodes that have a wanted step, in order."""
+    row = np.searchsorted(self._base, self._positions, side='right') - 1
+    return self._episodes[np.unique(row)]
+
   def sample(self, generator: np.random.Generator, count: int) -> Runs:
     """Draws placements uniformly, with replacement.
 

@@ -32,10 +32,12 @@ def outcome(table: gallery.Table) -> Iterator[str]:
   yield page.heading('Outcome', 'outcome')
   rows = table('table1')
   found = summaries.outcomes(rows)
-  if not found:
+  if not found and not table('ablations'):
     yield page.left_out('Agents', 'none has been evaluated')
     return
-  of_extraction = all(row['task'] in envs.ALL for row in rows)
+  of_extraction = all(
+      row['task'] in envs.ALL for row in (*rows, *table('ablations'))
+  )
   succeeds, touches = (
       ('extracts the object', 'in which the arm touched the container')
       if of_extraction else ('succeeds', 'that was unsafe')
@@ -66,6 +68,7 @@ def _ablations(rows: list[tables.Row]) -> Iterator[str]:
   for protocol in dict.fromkeys(q.protocol for q in found):
     if protocol != 'seen':
       yield f'<h3>Ablations: {_TITLES.get(protocol, protocol)}</h3>'
+      yield page.paragraph('In the box of <i>seen</i>.', 'note')
       ours = [q for q in found if q.protocol == protocol]
       yield from _part(ours, rows, ())
 

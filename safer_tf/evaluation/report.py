@@ -72,7 +72,10 @@ def make_report(root_dir: str, films: bool = True) -> str:
 
 def printed_table(root_dir: str) -> str:
   """The main table of a run, for the terminal."""
-  rows = tables.read(layout.results_dir(root_dir), 'table1')
+  directory = layout.results_dir(root_dir)
+  rows = tables.read(directory, 'table1') or tables.read(
+      directory, 'ablations'
+  )
   return summaries.render(rows) if rows else 'No agent has been evaluated yet.'
 
 

@@ -90,8 +90,7 @@ class Matrix:
     _check_known('Matrix.rolled_out', self.rolled_out, methods_lib.TRAINED)
     _check_known('Matrix.ablations', self.ablations, methods_lib.METHODS)
     _check_known(
-        'Matrix.held_out_ablations', self.held_out_ablations,
-        methods_lib.METHODS,
+        'Matrix.held_out_ablations', self.held_out_ablations, style.ABLATIONS
     )
     _check_known(
         'Matrix.own_encoder_methods', self.own_encoder_methods,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -19,23 +18,22 @@ _EPISODES = 32  # Embedded at a time.
 
 def embedded(
     store: store_lib.EpisodeStore, prior: skill_prior.SkillPrior,
-    splits: Sequence[str],
+    numbers: np.ndarray,
 ) -> store_lib.EpisodeStore:
   """Embeds every frame once, for a training that leaves the encoder alone.
 
   Args:
-    store: dataset; 4 E bytes of each step of the splits are held in memory
-      (0.5 GB for 1,000,000 steps and E = 128).
+    store: dataset.
     prior: whose encoder embeds, as it is now.
-    splits: those that will be read, e.g. `train`.
+    numbers: int [n] of the episodes that will be read; 4 E bytes of each of
+      their steps are held in memory (0.5 GB for 1,000,000 and E = 128).
 
   Returns:
-    The dataset of these splits, its observations float32 [T, E].
+    The dataset of these episodes, their observations float32 [T, E].
 
   Raises:
-    UserError: a split is empty, a shard is missing or damaged.
+    UserError: a shard is missing or damaged.
   """
-  numbers = np.concatenate([store.split(split) for split in splits])
   groups = np.split(numbers, range(_EPISODES, len(numbers), _EPISODES))
   # One shape for all: convolutions are set up anew for every batch size.
   shape = (
@@ -51,7 +49,8 @@ def embedded(
       padded = np.zeros(shape, frames.dtype)
       padded[:len(frames)] = frames
       ends = np.cumsum([len(each) for each in episodes])
-      parts = np.split(embed(padded).numpy()[:len(frames)], ends[:-1])
+      # Cut before it is an array: a view would keep the padding alive.
+      parts = np.split(embed(padded)[:len(frames)].numpy(), ends[:-1])
       for number, episode, part in zip(group, episodes, parts):
         found[int(number)] = dataclasses.replace(episode, observation=part)
       bar.update(len(group))

@@ -101,8 +101,8 @@ def train_prior(
       safe actions and those that z = 0 decodes to.
     features_of: id of a finished prior of the same protocol whose encoder and
       posterior are taken over and left as they are; only the flow is trained,
-      from new weights (after decoupled training, Kang et al., 2020). None
-      trains everything.
+      from new weights (after decoupled training, Kang et al., 2020), on
+      embeddings that are held in memory. None trains everything.
 
   Returns:
     Directory of the exported prior.
@@ -150,18 +150,13 @@ def train_prior(
   ]
   with files.locked(os.path.join(directory, layout.LOCK)):
     files.write_json(os.path.join(directory, layout.SETTINGS), identity)
-    start = time.monotonic()
-    run = _Run(
-        directory, learner, settings, store if source is None
-        else embedded.embedded(store, model, ('train', 'validation')), start,
-    )
+    run = _Run(directory, model, learner, store, settings)
     run.train()
     run.finish(
         provenance.record(
             seed, hashes, protocol=protocol, settings=identity,
             wall_seconds=round(run.seconds, 1),
-        ), model, store,
-        store_lib.EpisodeStore(data_dir, new_tasks) if new_tasks else None,
+        ), store_lib.EpisodeStore(data_dir, new_tasks) if new_tasks else None,
     )
   return layout.export_dir(root_dir, protocol, prior)
 
@@ -170,35 +165,30 @@ class _Run:
   """One training run: its directory and everything that is open in it."""
 
   def __init__(
-      self, directory: str, learner: learner_lib.Learner,
-      settings: Mapping[str, Any], store: store_lib.EpisodeStore,
-      start: float,
+      self, directory: str, model: skill_prior.SkillPrior,
+      learner: learner_lib.Learner, store: store_lib.EpisodeStore,
+      settings: Mapping[str, Any],
   ):
     """Opens the run, where its last checkpoint stands.
 
     Args:
       directory: of the prior.
-      learner: what is trained.
+      model: the prior.
+      learner: of `model`, or of `model.on_embeddings()`.
+      store: dataset.
       settings: of `train_prior`.
-      store: of episodes as the learner's prior takes them.
-      start: of this process's work, by `time.monotonic`.
     """
     self._directory = directory
+    self._model = model
     self._learner = learner
     self._store = store
     self._settings = settings
-    kinds = [(settings['positives'], settings['safe_runs'])]
-    if settings['unsafe_runs']:
-      kinds.append((store_lib.UNSAFE, settings['unsafe_runs']))
-    self._sampler = pipeline.RunSampler(
-        store, 'train', kinds, settings['window'], settings['run_length'],
-        settings['seed'],
-    )
+    self._sampler = self._sampler_of(store)
     self._checkpoints = checkpoints_lib.Checkpoints(
         learner, os.path.join(directory, layout.CHECKPOINTS_DIR)
     )
     self._checkpoints.restore_latest()
-    self._start = start - self._checkpoints.seconds
+    self._start = time.monotonic() - self._checkpoints.seconds
     self._journal = journal_lib.Journal(directory, int(learner.step))
     self._measure = likelihoods.measurer(learner.prior)
 
@@ -207,9 +197,29 @@ class _Run:
     """Time spent so far, with that of interrupted processes."""
     return time.monotonic() - self._start
 
+  def _sampler_of(self, store: store_lib.EpisodeStore) -> pipeline.RunSampler:
+    settings = self._settings
+    kinds = [(settings['positives'], settings['safe_runs'])]
+    if settings['unsafe_runs']:
+      kinds.append((store_lib.UNSAFE, settings['unsafe_runs']))
+    return pipeline.RunSampler(
+        store, 'train', kinds, settings['window'], settings['run_length'],
+        settings['seed'],
+    )
+
   def train(self) -> None:
     """Takes the steps that are left."""
     settings, first = self._settings, int(self._learner.step)
+    store = self._store
+    if self._learner.prior is not self._model and (
+        first < settings['num_steps']
+    ):
+      store = embedded.embedded(store, self._model, np.union1d(
+          self._sampler.episodes, pipeline.episodes_of(
+              store, 'validation', settings['validation_episodes']
+          )
+      ))
+      self._sampler = self._sampler_of(store)
     name = f'Training {settings["prior"]} prior'
     with contextlib.closing(
         pipeline.training_batches(self._sampler, first)
@@ -222,28 +232,25 @@ class _Run:
         if not learner_lib.is_finite(metrics):
           self._fail(step, batch, metrics)
         bar.update()
-        self._after(step, metrics, bar)
+        self._after(step, metrics, store, bar)
     self._journal.close()
 
   def finish(
-      self, record: Mapping[str, Any], model: skill_prior.SkillPrior,
-      store: store_lib.EpisodeStore,
+      self, record: Mapping[str, Any],
       new_tasks: Optional[store_lib.EpisodeStore],
   ) -> None:
     """Exports the prior and writes what the report needs.
 
     Args:
       record: provenance.
-      model: the whole prior, of which the learner trained all or a part.
-      store: dataset, its observations as recorded; here and below.
       new_tasks: episodes of evaluated tasks that the prior was not trained on.
     """
     step = self._settings['num_steps']
     if self._settings['export_which'] == 'best':
       self._checkpoints.restore_best()
       step = self._checkpoints.best_step or step
-    measure = likelihoods.measurer(model)
-    found = measure(pipeline.sweep(store, 'test'))
+    measure = likelihoods.measurer(self._model)
+    found = measure(pipeline.sweep(self._store, 'test'))
     self._write(found, layout.LIKELIHOODS)
     if new_tasks is not None:
       self._write(
@@ -254,8 +261,8 @@ class _Run:
         **record, 'exported_step': step, 'test': self._statistics(found),
     }
     export.export_prior(
-        model, os.path.join(self._directory, layout.EXPORT_DIR),
-        self._settings['prior'], store.spec.observation_dtype, record,
+        self._model, os.path.join(self._directory, layout.EXPORT_DIR),
+        self._settings['prior'], self._store.spec.observation_dtype, record,
     )
     files.write_json(os.path.join(self._directory, layout.STAGE), record)
 
@@ -266,7 +273,8 @@ class _Run:
         np.savez_compressed(file, safe=found.safe, **found._asdict())
 
   def _after(
-      self, step: int, metrics: Mapping[str, tf.Tensor], bar: Any
+      self, step: int, metrics: Mapping[str, tf.Tensor],
+      store: store_lib.EpisodeStore, bar: Any,
   ) -> None:
     """Records, validates and saves, where a step is due for it."""
     settings = self._settings
@@ -281,7 +289,7 @@ class _Run:
       }, refresh=False)
     if step % settings['validation_interval'] == 0 or last:
       found = self._measure(pipeline.sweep(
-          self._store, 'validation',
+          store, 'validation',
           max_episodes=settings['validation_episodes'],
       ))
       statistics = self._statistics(found)

@@ -102,6 +102,17 @@ def test_every_wanted_step_is_equally_likely(store):
   assert 0.8 < ratio < 1.25
 
 
+def test_episodes_are_those_that_batches_are_drawn_from(store):
+  for kinds in ((('unsafe', 9),), (('safe_success', 5), ('unsafe', 3))):
+    sampler = _sampler(store, kinds=kinds)
+    drawn = {
+        number for step in range(200)
+        for number in sampler._draw(step)[0].episode
+    }
+    assert sorted(drawn) == sampler.episodes.tolist()
+    assert len(drawn) < len(store)
+
+
 def test_batch_is_a_function_of_seed_and_step(store):
   one, same = _sampler(store), _sampler(store)
   for step in (7, 0):

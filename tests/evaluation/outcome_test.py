@@ -54,6 +54,15 @@ def test_an_ablation_on_new_tasks_stands_by_itself():
   assert '25.0 / 10' not in before and '75.0 / 10' not in after
 
 
+def test_ablations_alone_are_told():
+  page = _page([], [
+      _run('safer_refit', 0.25, 10, task=_FIRST, protocol='held_out')
+  ])
+  assert 'SAFER, new flow' in page
+  assert 'none has been evaluated' not in page
+  assert 'none has been evaluated' in _page([])
+
+
 def test_each_row_tells_its_seeds_and_each_part_what_it_lacks():
   page = _page([
       _run('safer', 0.5, 10, task=_FIRST), _run('safer', 0.5, 10, task=_SECOND),

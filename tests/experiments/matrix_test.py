@@ -212,7 +212,7 @@ def test_some_ablations_meet_new_tasks_too():
   ).narrowed((), (), ('safer_refit',), ())
   assert narrowed.held_out_ablations == ('safer_refit',)
   with pytest.raises(errors.UserError, match='held_out_ablations'):
-    matrix.Matrix(held_out_ablations=('parott',))
+    matrix.Matrix(held_out_ablations=('context_parrot',))
 
 
 def test_priors_are_rolled_out_without_an_agent():

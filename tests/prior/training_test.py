@@ -220,9 +220,6 @@ def test_embedded_once_or_at_every_step_is_the_same(root, monkeypatch):
   shutil.copytree(root, other, symlinks=True)
   once = _refit(root, 'safer')
   monkeypatch.setattr(
-      training.embedded, 'embedded', lambda store, model, splits: store
-  )
-  monkeypatch.setattr(
       skill_prior.SkillPrior, 'on_embeddings', lambda prior: prior
   )
   again = _refit(other, 'safer')
@@ -351,6 +348,16 @@ def test_held_out_leaves_out_the_evaluation_tasks(tmp_path):
     # It was measured on the new tasks, and on nothing else.
     tasks = set(store.index.task[found['episode']])
     assert tasks and tasks <= set(envs.EVALUATION)
+    numbers = found['episode']
+  gin.bind_parameter('train_prior.prior', 'refit')
+  gin.bind_parameter('train_prior.features_of', 'safer')
+  refit = training.train_prior(str(tmp_path))
+  with np.load(os.path.join(
+      os.path.dirname(refit), layout.LIKELIHOODS_NEW_TASKS
+  )) as found:
+    np.testing.assert_array_equal(found['episode'], numbers)
+  gin.bind_parameter('train_prior.prior', 'safer')
+  gin.bind_parameter('train_prior.features_of', None)
   gin.bind_parameter('train_prior.protocol', protocols.SEEN)
   with pytest.raises(errors.UserError, match='diverged'):
     gin.bind_parameter('train_prior.num_steps', 50)
