@@ -18,6 +18,7 @@ from safer_tf.data import dataset
 from safer_tf.data import schema
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import report
+from safer_tf.evaluation import style
 from safer_tf.experiments import builder
 from safer_tf.experiments import cells
 from safer_tf.experiments import matrix
@@ -180,7 +181,9 @@ def test_the_shipped_priors_are_those_of_the_config(
   found = {
       cell.name: cell for cell in builder.Builder(
           '/runs/a', 0, ['experiments/paper.gin'], [], _SIZES
-      ).build(matrix.Matrix(rolled_out=methods.TRAINED))
+      ).build(matrix.Matrix(
+          rolled_out=methods.TRAINED, held_out_ablations=style.ABLATIONS
+      ))
   }
   cell = found[f'prior/{protocol}/{prior}']
   with open(
