@@ -246,6 +246,16 @@ def test_agents_of_new_flows_quote_what_is_recorded():
     assert told == pytest.approx(_touched(recorded, kind), abs=0.051)
 
 
+def test_new_flows_on_new_tasks_quote_what_is_recorded():
+  recorded = _recorded('held_out', 'ablations', seeds=('0',))
+  shown = list(_table('docs/results.md', 'The flows of these two priors'))
+  assert len(shown) == 2
+  for (_, *cells), method in zip(shown, ('safer_refit', 'parrot_refit')):
+    for text, task in zip(cells, _TASKS):
+      _agrees(text, recorded, method, 'default', [task])
+    _agrees(cells[6], recorded, method, 'default', _TASKS, digits=1)
+
+
 def test_readme_quotes_new_flows_as_recorded():
   recorded = _recorded('seen', 'table1', 'ablations', seeds=('0',))
   shown = list(_table('README.md', 'Agents in the same small box'))
