@@ -258,7 +258,7 @@ def test_new_flows_on_new_tasks_quote_what_is_recorded():
 
 def test_readme_quotes_new_flows_as_recorded():
   recorded = _recorded('seen', 'table1', 'ablations', seeds=('0',))
-  shown = list(_table('README.md', 'Agents in the same small box'))
+  shown = list(_table('README.md', 'Agents in the same small box ('))
   kinds = (
       (('safer', 'default'), ('safer_refit', 'default')),
       (('parrot', 'default'), ('parrot_refit', 'default')),
