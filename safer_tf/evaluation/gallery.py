@@ -71,7 +71,8 @@ def _agents(table: Table) -> Iterator[Entry]:
     if len({row['task'] for row in compared}) > 1:
       boxes = _of_common_boxes([
           *learned, *(
-              row for row in table('tradeoff') if row['protocol'] == protocol
+              row for row in (*table('tradeoff'), *_refits(table))
+              if row['protocol'] == protocol
           )
       ])
       if boxes:
@@ -120,6 +121,14 @@ def _of_common_boxes(rows: list[tables.Row]) -> list[tables.Row]:
   # A task that some box has with other seeds would be left out of all.
   tasks = {row['task'] for row in rows}
   return common if {row['task'] for row in common} == tasks else []
+
+
+def _refits(table: Table) -> list[tables.Row]:
+  """Rows of the agents whose prior's flow was trained anew."""
+  return [
+      row for row in table('ablations')
+      if row['method'].endswith(style.REFIT)
+  ]
 
 
 def _curve_entries(

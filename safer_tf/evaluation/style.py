@@ -40,11 +40,7 @@ TABLE1_METHODS = (
     'sac', 'parrot', 'context_parrot', 'prior_explore', 'safer',
     'safer_prior_zero', 'safer_prior_random',
 )
-ABLATIONS = (
-    'safer_no_context', 'safer_deterministic', 'parrot_unsafe',
-    'safer_unbounded', 'safer_lambda', 'safer_second', 'parrot_second',
-    'safer_refit', 'parrot_refit',
-)
+ABLATIONS = tuple(name for name in METHODS if name not in TABLE1_METHODS)
 # Ends the name of a prior whose flow was trained anew on another's features.
 REFIT = '_refit'
 NO_LEARNING = ('safer_prior_zero', 'safer_prior_random')

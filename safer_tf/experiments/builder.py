@@ -96,12 +96,7 @@ class Builder:
     for seed in matrix.seeds:
       for method in matrix.methods:
         for task in _names(matrix.tasks):
-          for variant, bindings in methods_lib.variants_of(
-              method, matrix.own_range
-          ).items():
-            yield from self._runs(
-                protocol, task, method, seed, variant, bindings
-            )
+          yield from self._variants(matrix, protocol, task, method, seed)
     if protocol == 'seen':
       yield from self._tuned(matrix)
 
@@ -136,7 +131,7 @@ class Builder:
     for seed in matrix.seeds:
       for method in matrix.held_out_ablations:
         for task in _names(matrix.tasks):
-          yield from self._runs('held_out', task, method, seed)
+          yield from self._variants(matrix, 'held_out', task, method, seed)
 
   def _calibration(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
     if 'safer' not in matrix.methods:
@@ -159,7 +154,7 @@ class Builder:
     for seed in matrix.seeds:
       for method in matrix.ablations:
         for task in _names(matrix.ablation_tasks):
-          yield from self._runs('seen', task, method, seed)
+          yield from self._variants(matrix, 'seen', task, method, seed)
 
   def _tradeoff(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
     for seed in matrix.seeds:
@@ -216,6 +211,16 @@ class Builder:
                 f"train_prior.prior = '{prior}'", *bindings,
             ), matrix.prior_sweep_steps,
         )
+
+  def _variants(
+      self, matrix: matrix_lib.Matrix, protocol: str, task: str, method: str,
+      seed: int,
+  ) -> Iterator[cells.Cell]:
+    """A method's runs, in each of its variants."""
+    for variant, bindings in methods_lib.variants_of(
+        method, matrix.own_range
+    ).items():
+      yield from self._runs(protocol, task, method, seed, variant, bindings)
 
   def _runs(
       self, protocol: str, task: str, method: str, seed: int,

@@ -88,7 +88,7 @@ class Matrix:
     _check_known('Matrix.parts', self.parts, PARTS)
     _check_known('Matrix.methods', self.methods, methods_lib.METHODS)
     _check_known('Matrix.rolled_out', self.rolled_out, methods_lib.TRAINED)
-    _check_known('Matrix.ablations', self.ablations, methods_lib.METHODS)
+    _check_known('Matrix.ablations', self.ablations, style.ABLATIONS)
     _check_known(
         'Matrix.held_out_ablations', self.held_out_ablations, style.ABLATIONS
     )

@@ -56,6 +56,11 @@ METHODS = {
         'context_parrot_refit', 'safer_refit', features_of='context_parrot'
     ),
 }
+# Baselines whose priors have no bound of their own: run in another's box and in
+# a stated range, of which the better is quoted.
+_OF_OWN_RANGE = (
+    'parrot', 'context_parrot', 'parrot_refit', 'context_parrot_refit'
+)
 # Those that a prior is trained for, which has their name.
 TRAINED = tuple(name for name, parts in METHODS.items() if parts.prior == name)
 
@@ -63,12 +68,12 @@ TRAINED = tuple(name for name, parts in METHODS.items() if parts.prior == name)
 def variants_of(
     method: str, own_range: float | None
 ) -> dict[str, tuple[str, ...]]:
-  """The variants in which a method of Table 1 is run.
+  """The variants in which a method is run.
 
   Args:
     method: its id.
-    own_range: latent bound of PARROT's and Contextual PARROT's own; None leaves
-      this and Prior-Explore's `unbounded` out.
+    own_range: latent bound of the priors without an assurance of their own;
+      None leaves this and Prior-Explore's `unbounded` out.
 
   Returns:
     Gin bindings by the variant's name.
@@ -76,7 +81,7 @@ def variants_of(
   found: dict[str, tuple[str, ...]] = {variants.USUAL: ()}
   if own_range is None:
     return found
-  if method in ('parrot', 'context_parrot'):
+  if method in _OF_OWN_RANGE:
     found[variants.OWN_RANGE] = (f'train_agent.latent_bound = {own_range}',)
   if method == 'prior_explore':
     found[variants.UNBOUNDED] = ("train_agent.latent_bound = 'unbounded'",)

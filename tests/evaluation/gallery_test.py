@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import envs
+from safer_tf.evaluation import figures
 from safer_tf.evaluation import gallery
 from tests.evaluation import runs
 
@@ -47,3 +48,35 @@ def test_boxes_are_compared_on_all_tasks_or_not_at_all(wider, says):
   found = _frontier(_USUAL + [('tradeoff_0.02', *run) for run in wider])
   assert (says is None) == (found is None)
   assert says is None or says in found
+
+
+def _drawn_by(monkeypatch, tables):
+  """Methods and variants in the figure of boxes."""
+  shown = []
+  monkeypatch.setattr(figures, 'frontier', shown.extend)
+  for entry in gallery.entries(lambda name: tables.get(name, [])):
+    if entry.name == 'frontier':
+      entry.draw()
+  return {(row['method'], row['variant']) for row in shown}
+
+
+def test_new_flows_stand_among_the_boxes(monkeypatch):
+  def rows(method, variant='default'):
+    return [
+        runs.row(
+            method, 0.5, 10, variant, task=task, latent_bound=0.3,
+            max_unsafe_fraction=0.0,
+        ) for task in (_FIRST, _SECOND)
+    ]
+
+  tables = {
+      'table1': rows('safer'),
+      'ablations': [
+          *rows('safer_refit'), *rows('parrot_refit', 'own_range'),
+          *rows('safer_no_context'), *rows('parrot_refit')[:1],
+      ],
+  }
+  assert _drawn_by(monkeypatch, tables) == {
+      ('safer', 'default'), ('safer_refit', 'default'),
+      ('parrot_refit', 'own_range'),
+  }

@@ -215,6 +215,31 @@ def test_some_ablations_meet_new_tasks_too():
     matrix.Matrix(held_out_ablations=('context_parrot',))
 
 
+@pytest.mark.parametrize('protocol, part', [
+    ('seen', 'ablations'), ('held_out', 'held_out'),
+])
+def test_a_baselines_new_flow_has_its_own_range_too(protocol, part):
+  names = ('parrot_refit', 'safer_refit')
+  found = {cell.name: cell for cell in _build(
+      parts=(part,), methods=(), ablations=names, held_out_ablations=names,
+      tasks=(2,), ablation_tasks=(2,), seeds=(1,), own_range=1.5,
+  ) if cell.name.startswith('agent/')}
+  start = f'agent/{protocol}/{envs.EVALUATION[1]}'
+  assert set(found) == {
+      f'{start}/parrot_refit/default/seed1',
+      f'{start}/parrot_refit/own_range/seed1',
+      f'{start}/safer_refit/default/seed1',
+  }
+  for name, cell in found.items():
+    bound = 'train_agent.latent_bound = 1.5' in cell.given('gin_bindings')
+    assert bound == ('own_range' in name)
+
+
+def test_ablations_are_what_is_tabled_as_such():
+  with pytest.raises(errors.UserError, match='Matrix.ablations'):
+    matrix.Matrix(ablations=('parrot',))
+
+
 def test_priors_are_rolled_out_without_an_agent():
   found = {cell.name: cell for cell in _build(
       parts=('prior_rollouts',), rolled_out=('parrot', 'safer_refit'),
