@@ -51,7 +51,8 @@ def run() -> None:
       'same config, e.g. results: what they hold is not run again.'
   )
   flags.DEFINE_integer(
-      'workers', None, 'Cells at a time; one for each core if not given.'
+      'workers', None, 'Cells at a time; one for each core if not given.',
+      lower_bound=1,
   )
   cli.run(main)
 

@@ -65,7 +65,10 @@ def confirm_assurance(
   data_dir = layout.data_dir(data_root)
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
   _check_new(loaded.spec, store, data_dir)
-  _check_apart(layout.data_dir(root_dir), store, data_dir, loaded.spec)
+  _check_apart(
+      layout.data_dir(root_dir), store, data_dir,
+      assurance['provenance']['seed'],
+  )
   # Of all splits: none of them was used for anything.
   latents = latents_lib.labelled_latents(
       loaded, store, splits.ALL, assurance['unsafe_weight']
@@ -107,22 +110,21 @@ def _check_new(
 
 
 def _check_apart(
-    own_dir: str, store: store_lib.EpisodeStore, data_dir: str,
-    spec: export.PriorSpec,
+    own_dir: str, store: store_lib.EpisodeStore, data_dir: str, run_seed: int,
 ) -> None:
   """No episode may be one of those the prior was made from.
 
   Collected with the same seed, a smaller dataset is a part of a larger one.
-  Where the prior's data are not there, its own seed stands for theirs, as a
-  run has one for both.
+  Where the prior's data are not there, the seed that its bounds were computed
+  with stands for theirs, as a run has one for both; a prior may have its own.
   """
   if not os.path.exists(os.path.join(own_dir, layout.DATA_INDEX)):
     _, origin = dataset.read_spec(data_dir)
     seed = origin.get('seed')
-    if seed is not None and seed == spec.provenance.get('seed'):
+    if seed is not None and seed == run_seed:
       raise errors.UserError(
-          f'{data_dir} was collected with seed {seed}, which is the prior\'s '
-          f'too: it may hold episodes that the prior was made from, and '
+          f'{data_dir} was collected with seed {seed}, as the prior\'s own '
+          f'data were: it may hold episodes that the prior was made from, and '
           f'{own_dir} is not there to compare. Collect episodes with another '
           '--seed.'
       )
@@ -155,10 +157,11 @@ def _row(
   if target > 0:
     p_value = float(certified.p_values(latents, target, limit, [bound])[0])
   share = bounds.unsafe_fraction(latents, bound)
+  kept = bounds.safe_in_bound(latents, bound)
   return {
       'mode': row['mode'], 'max_unsafe_fraction': target,
       'latent_bound': bound,
       'in_bound_unsafe_fraction': None if np.isnan(share) else share,
-      'safe_actions_in_bound': bounds.safe_in_bound(latents, bound),
+      'safe_actions_in_bound': None if np.isnan(kept) else kept,
       'p_value': p_value, 'n_episodes': latents.n_episodes,
   }

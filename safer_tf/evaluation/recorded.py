@@ -12,7 +12,15 @@ import math
 import os
 import re
 import shutil
-from typing import Any, Collection, Iterable, Mapping, NamedTuple, Sequence
+from typing import (
+  Any,
+  Collection,
+  Iterable,
+  Iterator,
+  Mapping,
+  NamedTuple,
+  Sequence,
+)
 
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -73,7 +81,9 @@ class Config(NamedTuple):
       on.
     assurance_mode: of the latent bound.
     max_unsafe_fraction: its target, except in the sweep.
-    targets: that calibration covers.
+    targets: that an assurance's table and calibration cover.
+    confidence: of the certified bounds.
+    max_episode_steps: that they rest on; None for what the data have.
     sweep_steps: of each prior of the sweep.
     own_range: latent bound of the variant `own_range`.
   """
@@ -86,19 +96,27 @@ class Config(NamedTuple):
   assurance_mode: str
   max_unsafe_fraction: float
   targets: Sequence[float]
+  confidence: float
+  max_episode_steps: int | None
   sweep_steps: int
   own_range: float | None
 
 
-def adopt(source: str, root_dir: str) -> str:
+def copy_dir(root_dir: str) -> str:
+  """Where a run keeps its copy of recorded results."""
+  return os.path.join(root_dir, layout.RECORDED_DIR)
+
+
+@contextlib.contextmanager
+def adopting(source: str, root_dir: str) -> Iterator[str]:
   """Copies the tables of earlier runs into a run, over an older copy.
 
   Args:
     source: directory of the tables.
     root_dir: run directory.
 
-  Returns:
-    The copy's directory.
+  Yields:
+    A directory with the copy, which takes its place once the body succeeds.
 
   Raises:
     UserError: `source` holds no tables.
@@ -112,14 +130,15 @@ def adopt(source: str, root_dir: str) -> str:
         f'{source} holds no recorded results: expected table1.csv or the '
         'like, e.g. the results directory of a checkout.'
     )
-  copy = os.path.join(root_dir, layout.RECORDED_DIR)
+  copy = copy_dir(root_dir)
   if os.path.realpath(source) == os.path.realpath(copy):
-    return copy
+    yield copy
+    return
   with files.replacing(copy) as beside:
     os.makedirs(beside)
     for name in names:
       shutil.copyfile(os.path.join(source, name), os.path.join(beside, name))
-  return copy
+    yield beside
 
 
 def forget(directory: str, runs: Collection[str]) -> None:
@@ -172,7 +191,7 @@ def base_dir(root_dir: str, has_agents: bool) -> str | None:
     What was adopted; else the results themselves where nothing else is left
     of the run they came from; else None.
   """
-  copy = os.path.join(root_dir, layout.RECORDED_DIR)
+  copy = copy_dir(root_dir)
   if os.path.exists(copy):
     return copy
   return None if has_agents else layout.results_dir(root_dir)

@@ -167,7 +167,9 @@ class Builder:
             matrix.tradeoff_targets, matrix.tradeoff_tasks, 'safer', seed
         )
       for method, bounds in matrix.tradeoff_ranges.items():
-        for bound in bounds if method in matrix.methods else ():
+        if method not in (*matrix.methods, *matrix.ablations):
+          continue
+        for bound in bounds:
           for task in _names(matrix.tasks):
             yield from self._runs(
                 'seen', task, method, seed,

@@ -90,7 +90,9 @@ class LocalPool:
     share = max(1, self._cores // self.workers)
     threads = self._cores if cell.whole_machine else share
     try:
-      code = process.run_cell(cell, self._log_dir, threads, self._note)
+      code = process.run_cell(
+          cell, self._log_dir, threads, self._note, lambda: self._stopping
+      )
     except (OSError, errors.UserError) as error:
       return f'it could not be started: {error}'
     return '' if code == 0 else f'exit code {code}'

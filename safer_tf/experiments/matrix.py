@@ -16,8 +16,6 @@ PARTS = (
     'table1', 'held_out', 'calibration', 'prior_rollouts', 'ablations',
     'tradeoff', 'own_encoder', 'prior_sweep',
 )
-# Methods of Table 1 that act in a bounded latent.
-_OF_LATENTS = ('parrot', 'context_parrot', 'prior_explore', 'safer')
 
 
 @gin.configurable
@@ -99,7 +97,7 @@ class Matrix:
     _check_known('Matrix.prior_sweep', self.prior_sweep, methods_lib.METHODS)
     _check_known('Matrix.tuned', self.tuned, methods_lib.METHODS)
     _check_known(
-        'Matrix.tradeoff_ranges', self.tradeoff_ranges, _OF_LATENTS
+        'Matrix.tradeoff_ranges', self.tradeoff_ranges, methods_lib.IN_BOXES
     )
     names = [name for each in self.prior_sweep.values() for name in each]
     if len(set(names)) < len(names):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from safer_tf.evaluation import style
 from safer_tf.evaluation import variants
 
 
@@ -63,6 +64,11 @@ _OF_OWN_RANGE = (
 )
 # Those that a prior is trained for, which has their name.
 TRAINED = tuple(name for name, parts in METHODS.items() if parts.prior == name)
+# Those whose agents act in a bounded latent.
+IN_BOXES = tuple(
+    name for name, parts in METHODS.items()
+    if parts.bound_prior is not None and name not in style.NO_LEARNING
+)
 
 
 def variants_of(

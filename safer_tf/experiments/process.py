@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Callable, Iterator
 
+from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import progress
 from safer_tf.experiments import cells
@@ -38,6 +39,7 @@ def log_path(cell: cells.Cell, log_dir: str) -> str:
 def run_cell(
     cell: cells.Cell, log_dir: str, threads: int,
     on_start: Callable[[subprocess.Popen], None] = lambda process: None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> int:
   """Runs a cell to its end, unless it is finished.
 
@@ -50,11 +52,16 @@ def run_cell(
     log_dir: directory of the logs.
     threads: size of the cell's thread pools.
     on_start: is given the running process.
+    is_stopped: asked while another process carries the cell out; if so, it is
+      not waited for any longer.
 
   Returns:
     The exit code; 0 also if the cell was finished already.
+
+  Raises:
+    UserError: it was waited for and `is_stopped`.
   """
-  with _locked_log(log_path(cell, log_dir)) as log:
+  with _locked_log(log_path(cell, log_dir), is_stopped) as log:
     if cell.finished:
       return 0
     log.write(f'$ {" ".join(cell.command)}\n'.encode())
@@ -107,7 +114,7 @@ def fraction(path: str) -> float:
 
 
 @contextlib.contextmanager
-def _locked_log(path: str) -> Iterator:
+def _locked_log(path: str, is_stopped: Callable[[], bool]) -> Iterator:
   """Yields the log opened for appending, once nobody else writes to it."""
   files.ensure_dir(os.path.dirname(path))
   with open(path, 'ab') as log:
@@ -116,6 +123,8 @@ def _locked_log(path: str) -> Iterator:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         break
       except BlockingIOError:
+        if is_stopped():
+          raise errors.UserError(f'Another process writes to {path}.') from None
         time.sleep(_LOCK_POLL_SECONDS)
     yield log
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from typing import Mapping, Sequence
-
-import gin
+from typing import Callable, Mapping, Sequence
 
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -24,11 +22,6 @@ from safer_tf.experiments import wanted
 EXECUTORS = ('local', 'ray')
 
 
-@gin.configurable(
-    denylist=[
-        'root_dir', 'seed', 'gin_files', 'bindings', 'address', 'recorded'
-    ]
-)
 def reproduce(
     root_dir: str,
     seed: int = 0,
@@ -58,7 +51,8 @@ def reproduce(
     address: of a Ray cluster; this machine's own if None.
     workers: cells at a time; one for each core if None.
     recorded: directory of result tables of earlier runs of the same config.
-      What they hold counts as finished, and enters this run's report.
+      What they hold counts as finished, and enters this run's report, also
+      that of later calls.
 
   Returns:
     Path of the report.
@@ -79,28 +73,18 @@ def reproduce(
         'parts '
         f'{", ".join(matrix.parts)}, methods {", ".join(matrix.methods)}.'
     )
-  if recorded:
-    copy = recorded_lib.adopt(recorded, root_dir)
-    learnt = recorded_lib.learning(copy)
-    # Of all seeds and methods: means must not be over agents of two kinds.
-    seeds = sorted({run.rpartition('seed')[2] for run in learnt})
-    different = wanted.learnt_otherwise(
-        build(matrix_lib.Matrix().narrowed((), (), (), seeds)), learnt,
-        gin_files, bindings,
-    )
-    if different:
-      _leave_out(different, recorded, copy)
-    todo = _with_recorded(todo, copy, root_dir)
-  wanted.check(todo, _config(), gin_files, bindings)
-  todo = cells.without_unneeded(todo)
+  todo = cells.without_unneeded(
+      _checked(todo, build, root_dir, recorded, gin_files, bindings)
+  )
   log_dir = os.path.join(root_dir, layout.LOGS_DIR)
+  cells_file = os.path.join(root_dir, layout.CELLS)
+  before = _outcomes(cells_file)
 
   def note(outcome: Mapping[str, str]) -> None:
-    files.write_text(
-        os.path.join(root_dir, layout.CELLS), 'cell,outcome\n' + ''.join(
-            f'{cell.name},{outcome.get(cell.name, "")}\n' for cell in todo
-        ),
-    )
+    now = {cell.name: outcome.get(cell.name, '') for cell in todo}
+    files.write_text(cells_file, 'cell,outcome\n' + ''.join(
+        f'{name},{ended}\n' for name, ended in {**before, **now}.items()
+    ))
 
   outcome = executor_lib.execute(
       todo, _pool(executor, address, log_dir, workers), log_dir, note
@@ -115,6 +99,42 @@ def reproduce(
   print(f'\n{report.printed_table(root_dir)}\n\nReport: {path}', flush=True)
   _check_all_finished(todo, outcome, log_dir)
   return path
+
+
+def _checked(
+    todo: Sequence[cells.Cell],
+    build: Callable[[matrix_lib.Matrix], list[cells.Cell]], root_dir: str,
+    recorded: str | None, gin_files: Sequence[str], bindings: Sequence[str],
+) -> Sequence[cells.Cell]:
+  """The cells, recorded ones marked, if all results are of this config."""
+  copy = recorded_lib.copy_dir(root_dir)
+  # Adopted by an earlier call, they enter this one's report too.
+  source = recorded or (copy if os.path.exists(copy) else None)
+  if source is None:
+    wanted.check(todo, _config(), gin_files, bindings)
+    return todo
+  with recorded_lib.adopting(source, root_dir) as copy:
+    learnt = recorded_lib.learning(copy)
+    # Of all seeds and methods: means must not be over agents of two kinds.
+    seeds = sorted({run.rpartition('seed')[2] for run in learnt})
+    different = wanted.learnt_otherwise(
+        build(matrix_lib.Matrix().narrowed((), (), (), seeds)), learnt,
+        gin_files, bindings,
+    )
+    if different:
+      _leave_out(different, source, copy)
+    marked = _with_recorded(todo, copy, root_dir)
+    wanted.check(marked, _config(), gin_files, bindings)
+  return marked if recorded else todo
+
+
+def _outcomes(path: str) -> dict[str, str]:
+  """How cells ended in earlier calls."""
+  if not os.path.exists(path):
+    return {}
+  with open(path, encoding='utf-8') as file:
+    _, *lines = file.read().splitlines()
+  return dict(line.split(',') for line in lines)
 
 
 def _with_recorded(
@@ -139,8 +159,8 @@ def _leave_out(
     raise errors.UserError(
         f'{source} is this run\'s own copy of recorded results, and '
         f'{len(different)} of its agents learnt otherwise than the config '
-        f'asks for ({run}: {what}). Mend the config, or give --recorded the '
-        'directory that it was copied from.'
+        f'asks for ({run}: {what}). Mend the config, give --recorded the '
+        f'directory that it was copied from, or remove {copy}.'
     )
   recorded_lib.forget(copy, different)
   for what, count in collections.Counter(different.values()).items():
@@ -164,6 +184,8 @@ def _config() -> recorded_lib.Config:
       wanted.value('train_agent.assurance_mode', 'exact'),
       wanted.value('train_agent.max_unsafe_fraction', 0.15),
       wanted.value('compute_assurance.targets', ()),
+      wanted.value('compute_assurance.confidence', 0.95),
+      wanted.value('compute_assurance.max_episode_steps', None),
       matrix.prior_sweep_steps, matrix.own_range,
   )
 

@@ -51,6 +51,8 @@ def check(
   for cell in finished:
     if cell.kind in ('agent', 'evaluate'):
       _check_agent(cell, config)
+    elif cell.kind == 'assurance':
+      _check_assurance(cell, config)
     elif cell.kind == 'calibrate':
       _check_calibration(cell, config)
     elif cell.kind == 'rollouts':
@@ -108,7 +110,8 @@ def check_recorded(
             f'{directory} {"holds" if finished[need] else "would hold"} (its '
             f'{layout.PRIOR_SPEC} had the hash {expected[:12]}). Copy the '
             'priors that belong to the recorded results into --root_dir, or '
-            'leave --recorded out.'
+            'leave --recorded out and remove '
+            f'{recorded.copy_dir(root_dir)}.'
         )
 
 
@@ -270,6 +273,28 @@ def _card_hash(prior: str) -> str | None:
   return files.sha256(path) if os.path.exists(path) else None
 
 
+def _check_assurance(cell: cells.Cell, config: recorded.Config) -> None:
+  found = files.read_json(cell.finished_file, 'the bounds of a prior')
+  targets = {row['max_unsafe_fraction'] for row in found['table']}
+  missing = {*config.targets, config.max_unsafe_fraction} - targets
+  different = [
+      f'{name} was {found[name]}, is now {asked}' for name, asked in (
+          ('confidence', config.confidence),
+          ('max_episode_steps', config.max_episode_steps),
+      )  # An earlier release did not record the latter.
+      if asked is not None and found.get(name) not in (None, asked)
+  ]
+  if missing:
+    different.append(
+        f'targets lack {", ".join(f"{each:g}" for each in sorted(missing))}'
+    )
+  if different:
+    raise errors.UserError(
+        f'{cell.finished_file} holds other bounds than compute_assurance is to '
+        f'give: {"; ".join(different)}. {_REMEDY} file.'
+    )
+
+
 def _check_calibration(cell: cells.Cell, config: recorded.Config) -> None:
   rows = files.read_json(cell.finished_file, 'a calibration')['rows']
   if any('unsafe_fraction_upper' not in row for row in rows):
@@ -281,12 +306,37 @@ def _check_calibration(cell: cells.Cell, config: recorded.Config) -> None:
     _check_box_of(cell.finished_file, {**row, 'assurance_mode': row['mode']}, {
         'latent_bound': latent_bound.ASSURANCE, 'bound_prior': row['prior'],
     }, *cell.given('root_dir'))
+  _check_covered(cell, rows)
   steps = min((row['steps'] for row in rows), default=0)
   if steps < config.calibration_steps:
     raise errors.UserError(
         f'{cell.finished_file} holds bounds calibrated by {steps} steps; asked '
         f'for are {config.calibration_steps}. {_REMEDY} file.'
     )
+
+
+def _check_covered(
+    cell: cells.Cell, rows: Sequence[Mapping[str, Any]]
+) -> None:
+  """Every bound that an assurance has now must have been rolled out."""
+  root_dir, = cell.given('root_dir')
+  for protocol, prior in {(row['protocol'], row['prior']) for row in rows}:
+    path = os.path.join(
+        layout.export_dir(root_dir, protocol, prior), layout.ASSURANCE
+    )
+    if not os.path.exists(path):
+      continue
+    given = {
+        (row['mode'], row['max_unsafe_fraction'])
+        for row in files.read_json(path, 'the bounds of a prior')['table']
+        if row['latent_bound'] > 0
+    }
+    given -= {(row['mode'], row['max_unsafe_fraction']) for row in rows}
+    if given:
+      raise errors.UserError(
+          f'{cell.finished_file} lacks {len(given)} of the bounds in {path}, '
+          f'e.g. {min(given)}. {_REMEDY} file.'
+      )
 
 
 def _check_rollouts(cell: cells.Cell, config: recorded.Config) -> None:

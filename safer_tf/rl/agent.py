@@ -11,6 +11,7 @@ from tf_agents.agents import tf_agent
 from tf_agents.agents.sac import sac_agent
 from tf_agents.trajectories import time_step as ts
 
+from safer_tf.common import errors
 from safer_tf.prior import direct
 from safer_tf.rl import networks
 
@@ -313,7 +314,15 @@ def make_agent(
 
   Returns:
     An initialised agent.
+
+  Raises:
+    UserError: there is no hidden layer.
   """
+  if not hidden_units:
+    raise errors.UserError(
+        'make_agent.hidden_units is empty: expected the sizes of one or more '
+        'hidden layers.'
+    )
   tf.keras.utils.set_random_seed(seed)
   adam = tf.keras.optimizers.legacy.Adam
   agent = LatentSacAgent(

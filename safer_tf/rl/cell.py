@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import Any
@@ -152,11 +153,13 @@ class Cell:
         self._agent, os.path.join(self._directory, layout.POLICIES_DIR)
     )
     record = provenance.record(self._seed, hashes)
+    success = self._curve.success_rate(SUCCESS_WINDOW)
     files.write_json(os.path.join(self._directory, layout.RESULT), {
         **facts,
         'seed': self._seed,
         'env_steps': self._curve.env_steps,
-        'train_success_rate': self._curve.success_rate(SUCCESS_WINDOW),
+        # Too short a run ends no episode, and JSON knows no NaN.
+        'train_success_rate': None if math.isnan(success) else success,
         'violations': self._curve.violations,
         'clip_rate': self._curve.clip_rate,
         'wall_seconds': float(self._wall_seconds.numpy()),
@@ -195,10 +198,11 @@ class Cell:
     ).numpy()
     if not np.isfinite(report).all():
       values = dict(zip(sac.Diagnostics._fields, report.tolist()))
+      last = self._checkpointer.manager.latest_checkpoint or 'none yet'
       raise errors.UserError(
           f'{self._directory}: SAC diverged at environment step {step}: '
-          f'{values}. The last good checkpoint is in {self._checkpoints}; '
-          'lower make_agent\'s learning rates and run it anew.'
+          f'{values}. The last good checkpoint: {last}. Lower make_agent\'s '
+          'learning rates, delete the directory and train anew.'
       )
     self._curve.add_update(report)
 

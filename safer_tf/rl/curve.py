@@ -167,7 +167,9 @@ class Curve(py_metric.PyMetric):
     try:
       with open(path, encoding='utf-8', newline='') as file:
         self.rows = [_parsed(row) for row in csv.DictReader(file)][:episodes]
-    except (OSError, ValueError, TypeError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, csv.Error
+    ) as error:
       raise errors.UserError(
           f'{path} cannot be read ({error}); it belongs to a checkpoint. '
           f'Delete {os.path.dirname(path)} and run the agent again.'

@@ -217,6 +217,8 @@ class LatentActionEnvironment(PriorEnvironment):
     return self._latent_spec
 
   def _step(self, action: np.ndarray) -> ts.TimeStep:
+    if self._current_time_step.is_last():
+      return self._reset()  # TF-Agents ignores the action after the last step.
     # Not `>`: a NaN must not pass; `prior_action` then names it.
     if not np.abs(action).max() <= self._largest:
       action = self._refused(action)

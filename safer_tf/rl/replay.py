@@ -19,7 +19,9 @@ from safer_tf.common import files
 from safer_tf.rl import streams
 
 # What reading a damaged chunk raises.
-_UNREADABLE = (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error,
+)
 _CHUNK = 'replay-{:09d}.npz'  # Number of the first transition inside.
 
 

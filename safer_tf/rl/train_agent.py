@@ -8,6 +8,7 @@ import os
 from typing import Any, Callable, Optional, Union
 
 import gin
+import tensorflow as tf
 from tf_agents.environments import py_environment
 
 import envs
@@ -189,8 +190,11 @@ def _identity(
 def _is_finished(directory: str, identity: dict[str, Any]) -> bool:
   """Whether the cell is finished; raises UserError if it is another's."""
   path = os.path.join(directory, layout.SETTINGS)
-  if not os.path.exists(path):
-    return False
+  finished = os.path.exists(os.path.join(directory, layout.STAGE))
+  checkpoints = os.path.join(directory, layout.CHECKPOINTS_DIR)
+  begun = tf.train.latest_checkpoint(checkpoints) is not None
+  if not os.path.exists(path) or not (finished or begun):
+    return False  # There is nothing of an agent yet.
   found = files.read_json(path, 'the settings of an agent')
   # A setting that an earlier release did not have is the same unset.
   different = [
@@ -204,7 +208,7 @@ def _is_finished(directory: str, identity: dict[str, Any]) -> bool:
         f'{"; ".join(different)}. Choose another train_agent.variant or '
         '--root_dir, or delete that directory to train anew.'
     )
-  return os.path.exists(os.path.join(directory, layout.STAGE))
+  return finished
 
 
 def _checked(

@@ -162,6 +162,27 @@ def test_without_them_data_of_the_priors_seed_confirm_nothing(roots, tmp_path):
       confirm.confirm_assurance(str(tmp_path), later, prior='safer')
 
 
+def test_a_prior_of_its_own_seed_has_the_runs_data(roots, tmp_path):
+  path = layout.export_dir(str(tmp_path), 'seen', 'safer')
+  shutil.copytree(layout.export_dir(roots[0], 'seen', 'safer'), path)
+  assurance = files.read_json(f'{path}/{layout.ASSURANCE}', 'it')
+  # The prior's own seed is 0, that of its run and its data another.
+  for seed, refused in ((2, False), (1, True)):
+    assurance['provenance']['seed'] = seed
+    files.write_json(f'{path}/{layout.ASSURANCE}', assurance)
+    later = str(tmp_path / f'later{seed}')
+    dataset.write_spec(layout.data_dir(later), compute_test._SPEC, {'seed': 1})
+    shutil.copytree(
+        layout.data_dir(roots[1]), layout.data_dir(later), dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns(layout.EPISODE_SPEC),
+    )
+    if refused:
+      with pytest.raises(errors.UserError, match='with seed 1, as the prior'):
+        confirm.confirm_assurance(str(tmp_path), later, prior='safer')
+    else:
+      confirm.confirm_assurance(str(tmp_path), later, prior='safer')
+
+
 def test_a_prior_without_assurance_is_told(roots, tmp_path):
   compute_test._export(tmp_path)
   with pytest.raises(errors.UserError, match='compute_assurance'):

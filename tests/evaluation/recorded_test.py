@@ -17,7 +17,7 @@ _TASK = envs.EVALUATION[0]
 
 _CONFIG = recorded.Config(
     50_000, 100, 5000, 20, {('a', 0.0), ('a', 1.0)}, 'exact', 0.0,
-    (0.0, 0.15), 40, 1.5
+    (0.0, 0.15), 0.95, 30, 40, 1.5
 )
 _UNASSURED = {'assurance_mode': '', 'max_unsafe_fraction': float('nan')}
 
@@ -98,9 +98,14 @@ def test_a_later_adoption_replaces_an_earlier_one(tmp_path):
   for violations in (1, 2):
     source = str(tmp_path / f'source{violations}')
     tables.write(source, 'table1', [_row(violations=violations)])
-    copy = recorded.adopt(source, str(tmp_path))
+    with recorded.adopting(source, str(tmp_path)) as copy:
+      assert _violations(copy) == {('safer', 0): violations}
+  with pytest.raises(errors.UserError):
+    tables.write(source, 'table1', [_row(violations=3)])
+    with recorded.adopting(source, str(tmp_path)):
+      raise errors.UserError('refused')
+  copy = recorded.base_dir(str(tmp_path), True)
   assert _violations(copy) == {('safer', 0): 2}
-  assert recorded.base_dir(str(tmp_path), True) == copy
 
 
 def test_a_runs_own_results_are_no_base_of_it(tmp_path):
@@ -114,14 +119,17 @@ def test_a_runs_own_results_are_no_base_of_it(tmp_path):
 def test_adopting_the_copy_itself_keeps_it(tmp_path):
   source = str(tmp_path / 'source')
   tables.write(source, 'table1', [_row(violations=1)])
-  copy = recorded.adopt(source, str(tmp_path))
-  assert recorded.adopt(copy, str(tmp_path)) == copy
+  for given in (source, recorded.copy_dir(str(tmp_path))):
+    with recorded.adopting(given, str(tmp_path)):
+      pass
+  copy = recorded.copy_dir(str(tmp_path))
   assert _violations(copy) == {('safer', 0): 1}
 
 
 def test_adopting_from_nowhere_is_an_error(tmp_path):
   with pytest.raises(errors.UserError, match='holds no recorded results'):
-    recorded.adopt(str(tmp_path), str(tmp_path / 'new'))
+    with recorded.adopting(str(tmp_path), str(tmp_path / 'new')):
+      pass
 
 
 @pytest.mark.parametrize('name, row, counts', [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -147,6 +149,21 @@ def test_two_runs_at_once_carry_a_cell_out_once(tmp_path):
   assert _order(tmp_path) == ['once']
   for pool in pools:
     pool.stop()
+
+
+def test_a_stopped_pool_waits_for_no_other_runs_cell(tmp_path):
+  cell, log_dir = _cell(tmp_path, 'one', 'pass'), str(tmp_path / 'logs')
+  os.makedirs(log_dir)
+  pool = executor.LocalPool(log_dir, 1)
+  with open(process.log_path(cell, log_dir), 'ab') as log:
+    fcntl.flock(log, fcntl.LOCK_EX)  # As another run's.
+    handle = pool.start(cell)
+    time.sleep(0.2)
+    assert not handle.done()
+    stopper = threading.Thread(target=pool.stop)
+    stopper.start()
+    stopper.join(5)
+    assert not stopper.is_alive() and 'Another process' in handle.result()
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='needs prctl')

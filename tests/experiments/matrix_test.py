@@ -162,6 +162,16 @@ def test_methods_are_run_in_stated_ranges():
     assert f'train_agent.latent_bound = {bound}' in agents[name]
   alone = _build(tradeoff_ranges=ranges, methods=('safer',), **kwargs)
   assert not any('/parrot/' in cell.name for cell in alone)
+  refit = _build(
+      tradeoff_ranges={**ranges, 'safer_refit': (0.2,)}, methods=(),
+      ablations=('safer_refit',), **kwargs,
+  )
+  assert [c.name for c in refit if c.name.startswith('agent/')] == [
+      f'agent/seen/{task}/safer_refit/tradeoff_range_0.2/seed1'
+      for task in envs.EVALUATION[1:3]
+  ]
+  with pytest.raises(errors.UserError, match='tradeoff_ranges names sac'):
+    matrix.Matrix(tradeoff_ranges={'sac': (1.0,)})
 
 
 def test_a_second_prior_differs_in_its_own_seed_alone():

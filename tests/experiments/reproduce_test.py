@@ -136,6 +136,60 @@ def test_recorded_results_are_not_run_again(run, tmp_path):
   assert (tmp_path / 'new').exists()
 
 
+def _of_another_prior(tmp_path):
+  """A recorded agent whose prior is another than the one that is here."""
+  run = f'seen/{envs.EVALUATION[0]}/safer/default/seed0'
+  source = str(tmp_path / 'old')
+  tables.write(source, 'table1', [{
+      'protocol': 'seen', 'task': envs.EVALUATION[0], 'method': 'safer',
+      'variant': 'default', 'seed': 0, 'env_steps': 50_000,
+      'eval_episodes': 100, 'assurance_mode': 'exact',
+      'max_unsafe_fraction': 0.15,
+  }])
+  files.write_json(f'{source}/provenance.json', [
+      {'stage': f'agents/{run}', 'inputs': {'prior_spec': 'x'}}
+  ])
+  prior = 'prior/seen/safer'
+  (tmp_path / 'prior').touch()
+  return source, [
+      cells.Cell(prior, 'none', (), str(tmp_path / 'prior')),
+      cells.Cell(f'agent/{run}', 'none', (), 'x', (prior,)),
+  ]
+
+
+def test_results_of_another_prior_are_refused_then_and_later(
+    run, tmp_path, monkeypatch
+):
+  source, todo = _of_another_prior(tmp_path)
+  monkeypatch.setattr(wanted, 'check', lambda *args: None)
+  monkeypatch.setattr(reproduce.builder.Builder, 'build', lambda *_: todo)
+  root = str(tmp_path / 'run')
+  with pytest.raises(errors.UserError, match='made from another prior'):
+    reproduce.reproduce(root, recorded=source)
+  # Else a report would be over agents of both.
+  assert not os.path.exists(recorded_lib.copy_dir(root))
+  with recorded_lib.adopting(source, root):
+    pass
+  with pytest.raises(errors.UserError, match='remove .*recorded'):
+    reproduce.reproduce(root)
+
+
+def test_how_earlier_cells_ended_is_kept(run, tmp_path):
+  for names in (('one', 'two'), ('two', 'three')):
+    run({name: 'pass' for name in names}, workers=1)
+  assert (tmp_path / 'logs' / 'cells.csv').read_text().split() == [
+      'cell,outcome', 'one,finished', 'two,finished', 'three,finished'
+  ]
+
+
+def test_fewer_than_one_cell_at_a_time_is_an_error():
+  found = subprocess.run(
+      [sys.executable, os.path.join(_TOP, 'bin', 'reproduce.py'),
+       '--workers=-1'], capture_output=True, text=True, check=False,
+  )
+  assert found.returncode and '--workers=-1' in found.stderr
+
+
 def test_help_names_every_part():
   text = subprocess.run(
       [sys.executable, os.path.join(_TOP, 'bin', 'reproduce.py'), '--help'],
@@ -150,7 +204,7 @@ def test_an_unknown_executor_is_an_error(run):
     run({'one': 'pass'}, executor='moon')
 
 
-@pytest.mark.parametrize('name, agents', [('quickstart', 3), ('paper', 714)])
+@pytest.mark.parametrize('name, agents', [('quickstart', 3), ('paper', 732)])
 def test_shipped_experiments(name, agents):
   config.parse(
       ['methods/safer.gin', f'experiments/{name}.gin', 'encoders/own.gin'], []

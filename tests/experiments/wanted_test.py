@@ -106,6 +106,50 @@ def test_a_calibration_counts_if_it_is_long_enough(finished, tmp_path):
   ), {'table': [{**row, 'latent_bound': 0.7}]})
   with pytest.raises(errors.UserError, match='0.5, where .* now gives 0.7'):
     go(5000)
+  files.write_json(os.path.join(
+      layout.export_dir(str(tmp_path), 'seen', 'safer'), layout.ASSURANCE
+  ), {'table': [row, {**row, 'max_unsafe_fraction': 0.3}]})
+  with pytest.raises(errors.UserError, match='lacks 1 of the bounds'):
+    go(5000)
+
+
+def test_bounds_count_if_they_are_those_that_are_asked_for(
+    finished, tmp_path
+):
+  found = {
+      'confidence': 0.95, 'max_episode_steps': 30, 'table': [
+          {'mode': mode, 'max_unsafe_fraction': target}
+          for mode in ('exact', 'certified') for target in (0.15, 0.3)
+      ],
+  }
+  del tmp_path
+
+  def go(line):
+    gin.clear_config()
+    config.parse([], [line])
+    return finished('assurance/seen/safer', 'assurance.json', found)
+
+  assert go('compute_assurance.targets = (0.3,)').endswith('report')
+  for line, message in (
+      ('compute_assurance.targets = (0.3, 0.45)', 'targets lack 0.45'),
+      ('train_agent.max_unsafe_fraction = 0.02', 'targets lack 0.02'),
+      ('compute_assurance.confidence = 0.99', '0.95, is now 0.99'),
+      ('compute_assurance.max_episode_steps = 40', '30, is now 40'),
+  ):
+    with pytest.raises(errors.UserError, match=message):
+      go(line)
+
+
+@pytest.mark.parametrize('path', [
+    os.path.join('priors', protocol, prior, 'export', layout.ASSURANCE)
+    for protocol, prior in (
+        ('seen', 'safer'), ('seen', 'safer_refit'), ('held_out', 'safer')
+    )
+])
+def test_the_shipped_bounds_are_those_of_the_config(finished, path):
+  found = files.read_json(f'{_TOP}/{path}', 'bounds')
+  config.parse(['experiments/paper.gin'], [])
+  assert finished('assurance/seen/a', 'assurance.json', found)
 
 
 def test_rollouts_count_if_they_are_those_of_the_config_and_this_prior(

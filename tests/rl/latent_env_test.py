@@ -83,6 +83,19 @@ def test_is_a_valid_environment_and_clears_its_window_on_auto_reset(prior):
   np.testing.assert_array_equal(env.window[1], [False] * 3 + [True])
 
 
+def test_the_action_after_the_last_step_is_ignored(prior):
+  env = latent_env.LatentActionEnvironment(
+      fakes.ReachEnv(goal_radius=0.0), prior, 0.7
+  )
+  env.reset()
+  while not env.step(np.zeros(2, np.float32)).is_last():
+    pass
+  steps, clipped = env.steps, env.clipped_steps
+  time_step = env.step(np.full(2, np.nan, np.float32))
+  assert time_step.is_first() and env.window[1].sum() == 1
+  assert (env.steps, env.clipped_steps) == (steps, clipped)
+
+
 def test_restored_state_repeats_what_followed(prior):
   env = latent_env.LatentActionEnvironment(fakes.ReachEnv(), prior, 0.7)
   env.reset()

@@ -94,7 +94,9 @@ def test_chunks_restore_a_checkpoint_and_drop_what_came_after(tmp_path):
     np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize('damage', ['missing', 'truncated', 'too_long'])
+@pytest.mark.parametrize(
+    'damage', ['missing', 'truncated', 'empty', 'too_long']
+)
 def test_damaged_chunks_are_named(tmp_path, damage):
   directory = str(tmp_path)
   buffer = _buffer()
@@ -104,9 +106,11 @@ def test_damaged_chunks_are_named(tmp_path, damage):
   count = buffer.num_frames()
   if damage == 'missing':
     os.remove(path)
-  elif damage == 'truncated':
+  elif damage in ('truncated', 'empty'):
     with open(path, 'r+b') as file:
-      file.truncate(os.path.getsize(path) // 2)
+      file.truncate(
+          os.path.getsize(path) // 2 if damage == 'truncated' else 0
+      )
   else:
     count -= 1
   with pytest.raises(errors.UserError, match='replay-000000000.npz'):

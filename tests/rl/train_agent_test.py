@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import json
 import os
 
 import gin
@@ -354,8 +355,31 @@ def test_divergence_names_the_step_and_the_checkpoint(root, monkeypatch):
     return tf.fill([len(sac.Diagnostics._fields)], np.nan)
 
   monkeypatch.setattr(sac.LatentSacAgent, '_update', diverged)
-  with pytest.raises(errors.UserError, match='step 40.*checkpoints'):
+  with pytest.raises(errors.UserError, match='step 40.*: none yet'):
     _train(root)
+  # Nothing is there that other settings would have to make way for.
+  with pytest.raises(errors.UserError, match='step 80.*/checkpoints/ckpt-'):
+    _train(root, initial_steps=80)
+  with pytest.raises(errors.UserError, match='initial_steps was 80'):
+    _train(root)
+
+
+def test_no_hidden_layer_is_an_error(root):
+  with gin.unlock_config():
+    gin.parse_config('make_agent.hidden_units = ()')
+  with pytest.raises(errors.UserError, match='hidden_units is empty'):
+    _train(root)
+
+
+def test_a_run_shorter_than_an_episode_has_no_success_rate(root):
+  directory = _train(root, num_steps=3, initial_steps=2)
+  with open(os.path.join(directory, layout.RESULT), encoding='utf-8') as file:
+    found = json.load(file, parse_constant=_no_json)
+  assert found['train_success_rate'] is None
+
+
+def _no_json(text):
+  raise ValueError(f'JSON knows no {text}')
 
 
 def test_refuses_a_prior_of_another_method(root, prior_dir):
