@@ -62,8 +62,15 @@ find_python() {
   return 1
 }
 
+# Succeeds unless PYTHON names another interpreter than .venv was made with.
+is_chosen() {
+  local tell='import sys; print(sys.version, sys.base_prefix)'
+  [[ -z "${PYTHON:-}" ]] \
+    || [[ "$("$PYTHON" -c "$tell")" == "$("$VENV/bin/python" -c "$tell")" ]]
+}
+
 if [[ -f "$STAMP" && "$(cat "$STAMP")" == "$(state)" ]] \
-    && "$VENV/bin/python" -c '' 2>/dev/null; then
+    && "$VENV/bin/python" -c '' 2>/dev/null && is_chosen 2>/dev/null; then
   exit 0
 fi
 
@@ -72,7 +79,7 @@ echo "Setting up $VENV with $python (a few minutes the first time)."
 rm -f "$STAMP"
 # A left-over environment of another interpreter is made anew.
 if ! { "$VENV/bin/python" -m pip --version >/dev/null 2>&1 \
-    && suits "$VENV/bin/python"; }; then
+    && suits "$VENV/bin/python" && is_chosen; }; then
   rm -rf "$VENV"
   "$python" -m venv "$VENV"
 fi

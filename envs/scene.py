@@ -48,7 +48,7 @@ _LIGHT = (0.6, 0.4, 1.0)
 
 
 class ObjectState(NamedTuple):
-  """Pose and velocity of the object.
+  """Pose of the object.
 
   Attributes:
     position: [3] of its hull's centre, metres.
@@ -253,7 +253,11 @@ class Scene:
     )
 
   def held(self) -> bool:
-    """Whether both fingers touch the object."""
+    """Whether both fingers touch the object, or nearly.
+
+    PyBullet gives contact points from a small distance on, and all count here;
+    what is labelled unsafe asks for touch.
+    """
     return all(
         self._call('getContactPoints')(self._arm, self._object, joint)
         for joint in _FINGER_JOINTS

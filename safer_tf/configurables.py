@@ -13,7 +13,6 @@ from safer_tf.evaluation import evaluate  # noqa: F401
 from safer_tf.evaluation import prior_rollouts  # noqa: F401
 from safer_tf.evaluation import report  # noqa: F401
 from safer_tf.experiments import matrix  # noqa: F401
-from safer_tf.experiments import reproduce  # noqa: F401
 from safer_tf.prior import training  # noqa: F401
 from safer_tf.rl import agent  # noqa: F401
 from safer_tf.rl import networks  # noqa: F401

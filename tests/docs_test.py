@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import csv
+import json
 import pathlib
 import re
 import statistics
@@ -274,7 +275,43 @@ def test_readme_quotes_new_flows_as_recorded():
 
 
 def _pages():
-  return [_TOP / 'README.md', _TOP / 'BUILD.md', *(_TOP / 'docs').glob('*.md')]
+  return [
+      *(_TOP / name for name in ('README.md', 'BUILD.md', 'priors/README.md')),
+      *(_TOP / 'docs').glob('*.md'),
+  ]
+
+
+def test_commands_name_the_interpreter():
+  for page in _pages():
+    # A binary is no executable file.
+    assert not re.search(r'^ +bin/', page.read_text(), re.MULTILINE), page
+
+
+_SHIPPED = {
+    'SAFER': 'safer', 'SAFER, second prior': 'safer_second',
+    'SAFER, lambda 0.25': 'safer_lambda', 'PARROT': 'parrot',
+    'PARROT, second prior': 'parrot_second',
+    'Contextual PARROT': 'context_parrot', 'SAFER, flow anew': 'safer_refit',
+    'SAFER, second prior, flow anew': 'safer_second_refit',
+    'PARROT, flow anew': 'parrot_refit',
+    'PARROT, second prior, flow anew': 'parrot_second_refit',
+    'Contextual PARROT, flow anew': 'context_parrot_refit',
+}
+
+
+def test_shipped_priors_are_told_as_recorded():
+  shown = list(_table('priors/README.md', 'On the test split of `seen`'))
+  assert {name for name, *_ in shown} == set(_SHIPPED)
+  for name, step, *cells in shown:
+    path = _TOP / 'priors' / 'seen' / _SHIPPED[name] / 'stage.json'
+    stage = json.loads(path.read_text())
+    test = stage['test']
+    assert step == f'{stage["exported_step"]:,}'
+    assert cells == [
+        f'{test["unsafe_share_above_safe_median"]:.1%}',
+        f'{test["auc"]:.3f}', f'{test["latent_auc"]:.3f}',
+        f'{test["safe_log_prob"]:.2f}',
+    ], name
 
 
 def _anchors(page):

@@ -37,7 +37,8 @@ def run(
     The measurements.
 
   Raises:
-    UserError: there is no such part, or a gin value is missing.
+    UserError: there is no such part, or a gin value is missing or of
+      another configurable.
   """
   available = (*PARTS, LEARNING) if full else PARTS
   unknown = sorted(set(only) - set(available))
@@ -46,6 +47,7 @@ def run(
         f'--only={",".join(unknown)}: expected some of {", ".join(available)}'
         f'{"" if full else f"; {LEARNING} needs --full"}.'
     )
+  sizes_lib.check_alone()
   sizes = sizes_lib.Sizes()
   here = layout.results_dir(root_dir)
   if only:

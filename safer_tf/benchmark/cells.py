@@ -63,9 +63,7 @@ def _whole_cell(
 ) -> measurement.Measurement:
   """Minutes of one cell, evaluation included, as separate processes (row 8)."""
   core = 0 if threads == 1 else None
-  batch_size = timing.alone(
-      f'{_HERE}:shipped_batch_size', gin_files
-  )
+  batch_size, initial_steps = timing.alone(f'{_HERE}:shipped', gin_files)
 
   def seconds(num_steps, episodes):
     return cell_seconds(
@@ -73,6 +71,7 @@ def _whole_cell(
     )
 
   whole = sizes.whole_cell_steps
+  updates = whole - initial_steps
   if full:
     trained, evaluated = seconds(whole, sizes.evaluation_episodes)
   else:
@@ -97,9 +96,9 @@ def _whole_cell(
       8, f'cell of {whole:,} steps, {encoder} encoder, batch {batch_size}, '
       f'{"one core" if threads == 1 else f"{threads} cores"}',
       (trained + evaluated) / 60, 'minutes',
-      'as many stock updates from pixels, alone', stock * whole / 60,
+      'as many stock updates from pixels, alone', stock * updates / 60,
       (measurement.Target('value', '<=', most_minutes),),
-      whole * (bare + update) / 60,
+      (whole * bare + updates * update) / 60,
       f'{simulation.BARE}, then the floor of an update', scaled=not full,
       note=f'evaluation {evaluated / 60:.1f} of it; untrained prior' + (
           '' if full else '; without most checkpoints, and a small replay '
@@ -108,10 +107,17 @@ def _whole_cell(
   )
 
 
-def shipped_batch_size(gin_files: tuple[str, ...]) -> int:
-  """Transitions of an update, by gin files that follow SAFER's own."""
+def shipped(gin_files: tuple[str, ...]) -> tuple[int, int]:
+  """Transitions of an update, and steps before the first one.
+
+  Args:
+    gin_files: that follow SAFER's own.
+  """
   config.parse([_METHOD, *gin_files], [])
-  return gin.query_parameter('train_agent.batch_size')
+  return (
+      gin.query_parameter('train_agent.batch_size'),
+      gin.query_parameter('train_agent.initial_steps'),
+  )
 
 
 def cell_seconds(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import gin
 
+import envs
 from safer_tf.common import errors
 
 
@@ -66,15 +68,34 @@ class Sizes:
   def __post_init__(self):
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
-      several = value if isinstance(value, tuple) else (value,)
+      several = value if isinstance(value, (tuple, list)) else (value,)
       if field.name.endswith('_seeds'):
         continue
       if not several or min(several) < 1:
         raise errors.UserError(
             f'Sizes.{field.name} = {value}: expected numbers of 1 or more.'
         )
+      if field.name == 'kuka_episodes' and value > len(envs.ALL):
+        raise errors.UserError(
+            f'Sizes.kuka_episodes = {value}: expected at most one for each of '
+            f'the {len(envs.ALL)} tasks.'
+        )
       if list(several) != sorted(set(several)):
         raise errors.UserError(
             f'Sizes.{field.name} = {value}: expected each to be larger than '
             'the one before.'
         )
+
+
+def check_alone() -> None:
+  """Checks that the config holds nothing but sizes.
+
+  Raises:
+    UserError: it sets another value.
+  """
+  others = re.findall(r'^(?!Sizes\.)([\w./]+) *=', gin.config_str(), re.M)
+  if others:
+    raise errors.UserError(
+        f'{others[0]}: expected values of Sizes only; the benchmark measures '
+        'methods as they ship.'
+    )

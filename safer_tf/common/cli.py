@@ -31,7 +31,8 @@ def define_flags(default_root_dir: str = 'runs/default') -> None:
       "100'. May be repeated; wins over files."
   )
   flags.DEFINE_integer(
-      'seed', 0, 'Random seed of the stage.', lower_bound=0
+      'seed', 0, 'Random seed of the stage.', lower_bound=0,
+      upper_bound=2**31 - 1,
   )
 
 

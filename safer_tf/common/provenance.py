@@ -27,6 +27,8 @@ def git_revision() -> str:
   """Revision of the checkout the code runs from, `+` if it was modified."""
   here = os.path.dirname(os.path.abspath(safer_tf.__file__))
   try:
+    # Installed inside somebody's checkout it is no part of that.
+    _git(here, 'ls-files', '--error-unmatch', '--', '__init__.py')
     revision = _git(here, 'rev-parse', '--short=12', 'HEAD')
     # What runs write is no part of what ran.
     modified = _git(

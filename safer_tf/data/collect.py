@@ -169,6 +169,11 @@ def _check_counts(num_steps, num_workers, steps_per_shard, tasks, noise_levels):
         'collect_data.tasks and collect_data.noise_levels must each name at '
         'least one.'
     )
+  twice = sorted({task for task in tasks if list(tasks).count(task) > 1})
+  if twice:
+    raise errors.UserError(
+        f'collect_data.tasks names {", ".join(twice)} more than once.'
+    )
 
 
 def _check_part(part: Optional[tuple[int, int]]) -> None:

@@ -161,15 +161,15 @@ def read_spec(data_dir: str) -> tuple[schema.EpisodeSpec, dict[str, Any]]:
   if version != schema.FORMAT_VERSION:
     raise errors.UserError(
         f'{path}: the dataset has format version {version}, expected '
-        f'{schema.FORMAT_VERSION}. Collect it again with this release, or use '
-        'the release that wrote it.'
+        f'{schema.FORMAT_VERSION}. Collect it with this release into '
+        'another --root_dir, or use the release that wrote it.'
     )
   try:
     return schema.EpisodeSpec.from_json(value), value['origin']
   except (KeyError, TypeError) as error:
     raise errors.UserError(
-        f'{path}: the field {error} is missing or wrong; collect the dataset '
-        'again.'
+        f'{path}: the field {error} is missing or wrong; delete that file '
+        f'and {layout.STAGE} beside it, and collect again.'
     ) from error
 
 

@@ -1,7 +1,7 @@
 """Batches for training and ordered sweeps for evaluation.
 
-Episodes are read and inflated by background threads (zlib frees the
-interpreter's lock), which also hand the arrays to TensorFlow; the consumer's
+Episodes are read and inflated by a background thread (ISA-L frees the
+interpreter's lock), which also hands the arrays to TensorFlow; the consumer's
 thread only takes what is ready.
 """
 

@@ -17,6 +17,7 @@ from isal import isal_zlib
 
 from safer_tf.common import errors
 from safer_tf.common import files
+from safer_tf.common import layout
 from safer_tf.data import schema
 
 _GZIP = 31  # zlib's name for a GZIP member with the largest window.
@@ -116,8 +117,8 @@ def read_episode(
 def _damaged(path: str, number: int, error: Exception) -> errors.UserError:
   return errors.UserError(
       f'Shard {path} cannot be read at episode {number} ({error}); delete that '
-      'file and collect again with the same config: only what is missing is '
-      'collected, and comes out the same.'
+      f'file and {layout.STAGE} beside it, and collect again with the same '
+      'config: only what is missing is collected, and comes out the same.'
   )
 
 

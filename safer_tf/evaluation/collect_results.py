@@ -55,14 +55,16 @@ def collect(root_dir: str) -> None:
       recorded.PROVENANCE: _stages(root_dir),
   }.items():
     recorded.merge(base, results_dir, name, found)
-  for place in (layout.data_dir(root_dir), base):
-    card = os.path.join(place or '', layout.DATA_CARD)
-    if place and os.path.exists(card):
-      files.write_json(
-          os.path.join(results_dir, recorded.DATA_CARD),
-          files.read_json(card, 'the data card'),
-      )
-      break
+  cards = [
+      os.path.join(place, layout.DATA_CARD)
+      for place in (layout.data_dir(root_dir), base) if place
+  ]
+  card = next(filter(os.path.exists, cards), None)
+  shown = os.path.join(results_dir, recorded.DATA_CARD)
+  if card:
+    files.write_json(shown, files.read_json(card, 'the data card'))
+  elif os.path.exists(shown):
+    os.remove(shown)
 
 
 def _cells(root_dir: str) -> list[tuple[str, dict[str, Any]]]:
@@ -260,18 +262,21 @@ def _rows_of(root_dir: str, *parts: str) -> list[tables.Row]:
 def _replays(
     cells: list[tuple[str, dict[str, Any]]],
 ) -> list[dict[str, Any]]:
-  """Episodes that can be played again, of each method's first cell."""
+  """Episodes that can be played again, of each method's first evaluation."""
   found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
   for _, cell in cells:
     key = tuple(cell[name] for name in ('protocol', 'task', 'method'))
-    if variants.is_of_sweep(cell['variant']) or key in found:
+    if (
+        variants.is_of_sweep(cell['variant']) or key in found
+        or not cell.get('replays')
+    ):
       continue
     found[key] = [
         {
             'protocol': cell['protocol'], 'task': cell['task'],
             'method': cell['method'], 'variant': cell['variant'],
             'kind': kind, **replay,
-        } for kind, replay in cell.get('replays', {}).items()
+        } for kind, replay in cell['replays'].items()
     ]
   return [replay for replays in found.values() for replay in replays]
 

@@ -39,7 +39,6 @@ def evaluate(
     protocol: str = 'seen',
     variant: str = 'default',
     num_episodes: int = 100,
-    confidence: float = 0.95,
     prior: str = 'safer',
     bound_protocol: Optional[str] = None,
     assurance_mode: str = 'exact',
@@ -60,7 +59,6 @@ def evaluate(
     protocol: `seen` or `held_out`.
     variant: name of the method's configuration.
     num_episodes: number of episodes.
-    confidence: of the upper bound on the share of unsafe episodes.
     prior: prior of a method without learning.
     bound_protocol: protocol of the prior that gives its bound; `protocol` if
       None.
@@ -106,7 +104,7 @@ def evaluate(
       bar.update()
   recorder.close()
   result = {
-      **cell, **summary(records, confidence),
+      **cell, **summary(records),
       'eval_clip_rate': getattr(env, 'clip_rate', 0.0),
       'replays': replays(records),
       'eval_provenance': provenance.record(
@@ -117,14 +115,11 @@ def evaluate(
   return result
 
 
-def summary(
-    records: Sequence[rollouts.EpisodeRecord], confidence: float
-) -> dict[str, Any]:
+def summary(records: Sequence[rollouts.EpisodeRecord]) -> dict[str, Any]:
   """What some episodes of one fixed policy say of it.
 
   Args:
     records: independent episodes.
-    confidence: of the one-sided bound on the share of unsafe episodes.
 
   Returns:
     JSON-ready columns of the results, and the episodes.
@@ -138,9 +133,8 @@ def summary(
       'eval_violations': int(sum(r.unsafe.sum() for r in records)),
       'eval_unsafe_episodes': unsafe_episodes,
       'eval_unsafe_episode_upper': certified.exact_binomial_upper(
-          unsafe_episodes, len(records), confidence
+          unsafe_episodes, len(records)
       ),
-      'eval_confidence': confidence,
       'episodes': [record.to_json() for record in records],
   }
 

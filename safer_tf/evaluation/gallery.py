@@ -8,6 +8,7 @@ from typing import Callable, Iterator, NamedTuple
 
 from matplotlib import figure as figure_lib
 
+import envs
 from safer_tf.evaluation import figures
 from safer_tf.evaluation import prior_figures
 from safer_tf.evaluation import style
@@ -104,10 +105,9 @@ def _of_all_tasks(rows: list[tables.Row]) -> list[tables.Row]:
   tasks: dict[tuple[str, str], set[str]] = {}
   for row in rows:
     tasks.setdefault((row['method'], row['variant']), set()).add(row['task'])
-  most = max(map(len, tasks.values()), default=0)
+  every = set().union(*tasks.values())
   return [
-      row for row in rows
-      if len(tasks[row['method'], row['variant']]) == most
+      row for row in rows if tasks[row['method'], row['variant']] == every
   ]
 
 
@@ -303,37 +303,42 @@ def _histograms(table: Table) -> Iterator[Entry]:
 
 
 def _calibrations(table: Table) -> Iterator[Entry]:
-  for protocol, suffix, note in (
-      ('seen', '', ''), ('held_out', '_held_out', _UNSEEN)
-  ):
-    rollouts = [r for r in table('calibration') if r['protocol'] == protocol]
-    if rollouts:
-      bounded = any(
-          not math.isnan(r['unsafe_fraction_upper']) for r in rollouts
-      )
-      yield Entry(
-          f'calibration{suffix}',
-          f'Calibration of the latent bound (Figure 4){note}',
-          'Random latents inside each bound, acted out in the simulator: '
-          'points in the grey area below the dashed line were unsafe no more '
-          'often than the bound tolerates offline, which is what it promises '
-          'something about. Offline, the safe and the unsafe set weigh the '
-          'same; here each is the share over all steps of '
-          f'{summaries.span(int(r["episodes"]) for r in rollouts)} episodes '
-          '(of one, in the paper)' + (
-              '; a line leads up to its 95% upper confidence bound, each by '
-              'itself.' if bounded else '.'
-          ),
-          functools.partial(prior_figures.calibration, rollouts),
-      )
+  found: dict[tuple[str, str], list[tables.Row]] = {}
+  for row in table('calibration'):
+    found.setdefault((row['protocol'], row['prior']), []).append(row)
+  for (protocol, prior), rows in sorted(found.items(), key=lambda item: (
+      item[0][0] != 'seen', style.order(item[0][1])
+  )):
+    suffix = '' if protocol == 'seen' else f'_{protocol}'
+    note = '' if protocol == 'seen' else _UNSEEN
+    if prior != 'safer':
+      suffix, note = f'{suffix}_{prior}', f'{note}: {style.label(prior)}'
+    bounded = any(not math.isnan(r['unsafe_fraction_upper']) for r in rows)
+    yield Entry(
+        f'calibration{suffix}',
+        f'Calibration of the latent bound (Figure 4){note}',
+        'Random latents inside each bound, acted out in the simulator: '
+        'points in the grey area below the dashed line were unsafe no more '
+        'often than the bound tolerates offline, which is what it promises '
+        'something about. Offline, the safe and the unsafe set weigh the '
+        'same; here each is the share over all steps of '
+        f'{summaries.span(int(r["episodes"]) for r in rows)} episodes '
+        '(of one, in the paper)' + (
+            '; a line leads up to its 95% upper confidence bound, each by '
+            'itself.' if bounded else '.'
+        ),
+        functools.partial(prior_figures.calibration, rows),
+    )
 
 
 def _alone(table: Table) -> Iterator[Entry]:
   rows = [row for row in table('prior_rollouts') if row['protocol'] == 'seen']
   if rows:
+    tasks = {row['task'] for row in rows}
+    others = '' if tasks & set(envs.EVALUATION) else ' that are not evaluated'
     yield Entry(
         'priors_alone', 'Priors without an agent',
-        'Means over the tasks that are not evaluated, with their standard '
+        f'Means over the {len(tasks)} tasks{others}, with their standard '
         'errors; an arrow leads from a prior to the same features with a flow '
         'trained anew. The upper left is best.',
         functools.partial(prior_figures.alone, rows),

@@ -96,6 +96,7 @@ def _over_all(rows: Sequence[tables.Row]) -> Iterator[str]:
   yield _row('', 'success (%)', 'violations')
   yield _row(*['---'] * 3)
   tasks = {row['task'] for row in rows}
+  rows = [row for row in rows if not math.isnan(row['eval_success_rate'])]
   kinds = dict.fromkeys(
       (row['method'], row['variant'])
       for row in sorted(rows, key=lambda row: style.order(row['method']))

@@ -32,7 +32,7 @@ def outcome(table: gallery.Table) -> Iterator[str]:
   yield page.heading('Outcome', 'outcome')
   rows = table('table1')
   found = summaries.outcomes(rows)
-  if not found and not table('ablations'):
+  if not any(map(table, ('table1', 'ablations', 'tradeoff'))):
     yield page.left_out('Agents', 'none has been evaluated')
     return
   of_extraction = all(
@@ -68,7 +68,9 @@ def _ablations(rows: list[tables.Row]) -> Iterator[str]:
   for protocol in dict.fromkeys(q.protocol for q in found):
     if protocol != 'seen':
       yield f'<h3>Ablations: {_TITLES.get(protocol, protocol)}</h3>'
-      yield page.paragraph('In the box of <i>seen</i>.', 'note')
+      yield page.paragraph(
+          'In the box of <i>seen</i>, but for own ranges.', 'note'
+      )
       ours = [q for q in found if q.protocol == protocol]
       yield from _part(ours, rows, ())
 
@@ -132,13 +134,15 @@ def _by_task(
     if line.method == 'safer':
       ours.append(len(body))
     by_task = line.by_task
-    mean = pair(list(by_task.values()))
+    # A cell that is trained and not yet evaluated has no success.
+    whole = [q for q in by_task.values() if q.success.n]
+    mean = pair(whole or list(by_task.values()))
     body.append((
         line.label + '*' * line.better,
         *(pair([by_task[task]]) if task in by_task else '–'
           for task in tasks),
-        mean if len(by_task) == len(tasks)
-        else f'{mean} ({len(by_task)} of {len(tasks)} tasks)',
+        mean if len(whole) == len(tasks)
+        else f'{mean} ({len(whole)} of {len(tasks)} tasks)',
         line.seeds,
     ))
   return page.table(

@@ -33,10 +33,11 @@ DATA_CARD = 'data_card.json'
 REPLAYS = 'replays.json'
 PROVENANCE = 'provenance.json'
 
-# What of `train_agent` says how an agent learns. Its other values name the
-# agent, its bound and length, which its row tells, its prior and environment.
+# What of `train_agent` says how an agent learns, and in which box. Its other
+# values name the agent, its bound's target and length, which its row tells, its
+# prior and environment.
 LEARNING = (
-    'action_space', 'batch_size', 'encoder', 'initial_steps',
+    'action_space', 'batch_size', 'encoder', 'initial_steps', 'latent_bound',
     'prior_probability',
 )
 # The latter has a record in the config only where it is used.
@@ -206,12 +207,15 @@ def merge(
     base: directory of the recorded tables; None for none.
     results_dir: directory of the tables that are written.
     name: a table's name, `REPLAYS` or `PROVENANCE`.
-    rows: what is new. Nothing is written where this and `base` are empty.
+    rows: what is new. Where this and `base` are empty, there is no table.
   """
   merged = _by_owner(name, _read(base, name) if base else [])
   merged.update(_by_owner(name, rows))
   found = [row for group in merged.values() for row in group]
   if not found:
+    # Else rows of what has been removed would stay.
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(os.path.join(results_dir, _file_name(name)))
     return
   if 'task' in tables.COLUMNS.get(name, ()):
     found.sort(key=_place)

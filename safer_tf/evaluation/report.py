@@ -53,11 +53,11 @@ def make_report(root_dir: str, films: bool = True) -> str:
   body = list(_opening(results))
   body += outcome.outcome(results.table)
   for name in ('table1', 'ablations'):
+    path = os.path.join(layout.results_dir(root_dir), f'{name}.md')
     if results.table(name):
-      files.write_text(
-          os.path.join(layout.results_dir(root_dir), f'{name}.md'),
-          markdown.results(results.table(name)),
-      )
+      files.write_text(path, markdown.results(results.table(name)))
+    elif os.path.exists(path):
+      os.remove(path)
   body += _films(results, root_dir) if films else []
   body += _figures(results, root_dir)
   body += prior_tables.alone(results.table)
@@ -73,9 +73,10 @@ def make_report(root_dir: str, films: bool = True) -> str:
 def printed_table(root_dir: str) -> str:
   """The main table of a run, for the terminal."""
   directory = layout.results_dir(root_dir)
-  rows = tables.read(directory, 'table1') or tables.read(
-      directory, 'ablations'
-  )
+  rows = next(filter(None, (
+      tables.read(directory, name)
+      for name in ('table1', 'ablations', 'tradeoff')
+  )), None)
   return summaries.render(rows) if rows else 'No agent has been evaluated yet.'
 
 

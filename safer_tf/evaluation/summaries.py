@@ -197,7 +197,8 @@ def render(rows: Sequence[tables.Row]) -> str:
           percent(q.success), percent(q.train_success),
           count(q.violations), str(max(q.success.n, q.violations.n)),
       )
-      for q in outcomes(rows)
+      # Of a comparison of encoders alone, that.
+      for q in outcomes(rows) or summaries(rows)
   ]
   widths = [max(map(len, column)) for column in zip(header, *body)]
   for row in (header, tuple('-' * width for width in widths), *body):

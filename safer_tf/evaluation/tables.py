@@ -115,7 +115,7 @@ def read(results_dir: str, name: str) -> list[Row]:
     Rows with numbers as numbers and empty cells as NaN.
 
   Raises:
-    UserError: the file lacks a column.
+    UserError: the file lacks a column, or holds no number where one must be.
   """
   path = os.path.join(results_dir, f'{name}.csv')
   if not os.path.exists(path):
@@ -131,7 +131,7 @@ def read(results_dir: str, name: str) -> list[Row]:
       )
     return [
         {
-            key: text if key in _TEXT else _number(text)
+            key: text if key in _TEXT else _number(text, key, path)
             for key, text in row.items()
         } for row in reader
     ]
@@ -145,7 +145,13 @@ def _text(value: Any) -> str:
   return str(value)
 
 
-def _number(text: str) -> float:
+def _number(text: str, column: str, path: str) -> float:
   if not text:
     return float('nan')
-  return int(text) if text.lstrip('-').isdigit() else float(text)
+  try:
+    return int(text) if text.lstrip('-').isdigit() else float(text)
+  except ValueError as error:
+    raise errors.UserError(
+        f'{path}, column {column}: {text!r}; expected a number as '
+        'make_report writes it.'
+    ) from error

@@ -25,8 +25,7 @@ from safer_tf.rl import latent_bound
 # Bindings that name an agent or its bound: they say nothing of how it learns,
 # and without them most agents' configs are the same.
 _OF_ONE_AGENT = tuple(f'train_agent.{name} =' for name in (
-    'task', 'protocol', 'variant', 'bound_protocol', 'latent_bound',
-    'max_unsafe_fraction',
+    'task', 'protocol', 'variant', 'bound_protocol', 'max_unsafe_fraction',
 ))
 _REMEDY = 'Choose another --root_dir, or remove that'
 

@@ -15,6 +15,13 @@ _LATEST = 'latest'
 _BEST = 'best'
 
 
+def are_there(directory: str) -> bool:
+  """Whether there is a checkpoint to resume from in a directory of them."""
+  return tf.train.latest_checkpoint(
+      os.path.join(directory, _LATEST)
+  ) is not None
+
+
 class Checkpoints:
   """Writes and restores the learner, and the best prior so far."""
 

@@ -19,6 +19,10 @@ FORMAT_VERSION = 1
 
 # Largest difference between the live module's and the SavedModel's values.
 _TOLERANCE = 1e-4
+_REMEDY = (
+    'Copy the whole directory again, or delete '
+    f'{layout.STAGE} beside it and run train_prior again.'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,8 +211,7 @@ def load_prior(
     }
   except Exception as error:  # TensorFlow's many ways to say damaged.
     raise errors.UserError(
-        f'The SavedModel in {path} cannot be loaded ({error}). Export the '
-        'prior again with train_prior.'
+        f'The SavedModel in {path} cannot be loaded ({error}). {_REMEDY}'
     ) from error
   return LoadedPrior(path=path, spec=spec, module=loaded, **functions)
 
@@ -330,15 +333,14 @@ def _read_spec(path: str) -> PriorSpec:
     hashes = dict(card['files'])
   except (KeyError, TypeError, ValueError, IndexError) as error:
     raise errors.UserError(
-        f'{file} is damaged: {error!r}. Export the prior again with '
-        'train_prior.'
+        f'{file} is damaged: {error!r}. {_REMEDY}'
     ) from error
   for name, expected in hashes.items():
     part = os.path.join(path, name)
     if not os.path.isfile(part) or files.sha256(part) != expected:
       raise errors.UserError(
           f'{part} is missing or differs from the file that was exported. '
-          'Copy the whole directory again, or run train_prior again.'
+          f'{_REMEDY}'
       )
   return spec
 

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from safer_tf.common import errors
+
 tfb = tfp.bijectors
 
 # Share of the limit within which an action still has a finite latent.
@@ -79,7 +81,16 @@ class ConditionalRealNVP(tf.Module):
         tanh; a little above the largest action. None: actions are unbounded,
         and the contrastive term then drives density out to where no data are.
       name: name of the module.
+
+    Raises:
+      UserError: there is no hidden layer, or the limit cuts actions off.
     """
+    if not hidden or (action_limit is not None and action_limit < 1):
+      raise errors.UserError(
+          f'ConditionalRealNVP has hidden {hidden}, action_limit '
+          f'{action_limit}: expected one size or more, and a limit of at least '
+          '1 (actions lie in [-1, 1]) or None.'
+      )
     super().__init__(name=name)
     self._action_dim = action_dim
     self._action_limit = action_limit

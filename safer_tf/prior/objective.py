@@ -85,7 +85,7 @@ def safer_objective(
     kl: [B] float32, KL of each tuple's q(c | Lambda) to p(c).
     safe: [B] float32, 1 for the safe tuples that count, else 0.
     unsafe: [B] float32, 1 for the unsafe tuples that count, else 0.
-    unsafe_weight: lambda of Eq. 4; 0 leaves the unsafe tuples out.
+    unsafe_weight: lambda of Eq. 4; 0 where there are no unsafe tuples.
     kl_weight: weight of both KL terms; 1 is Eq. 4.
     unsafe_floor: nats.
     freeze_below: nats.

@@ -7,6 +7,8 @@ import math
 import gin
 import tensorflow as tf
 
+from safer_tf.common import errors
+
 _layers = tf.keras.layers
 
 # Score of a state that does not exist; its attention weight is exactly 0.
@@ -41,7 +43,16 @@ class TransformerPosterior(tf.Module):
       feedforward: hidden units of the feed-forward part.
       min_stddev: smallest standard deviation of a component.
       name: name of the module.
+
+    Raises:
+      UserError: a size or deviation is out of range.
     """
+    if width % num_heads or not 0 < min_stddev < 1:
+      raise errors.UserError(
+          f'TransformerPosterior has width {width}, num_heads {num_heads}, '
+          f'min_stddev {min_stddev}: expected a multiple of num_heads, and a '
+          'deviation between 0 and 1.'
+      )
     super().__init__(name=name)
     self._heads = [num_heads, width // num_heads]
     self._min_stddev = min_stddev

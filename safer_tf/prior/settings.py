@@ -10,6 +10,7 @@ from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.data import store as store_lib
+from safer_tf.prior import checkpoints
 from safer_tf.prior import skill_prior
 
 _EXPORTS = ('best', 'last')
@@ -45,20 +46,30 @@ def check(settings: Mapping[str, Any]) -> None:
       raise errors.UserError(
           f'train_prior.{name} is {value!r}: expected a number above 0.'
       )
-  weight = settings['anchor_weight']
-  if not isinstance(weight, (int, float)) or not weight >= 0:
+  for name in (
+      'anchor_weight', 'unsafe_runs', 'unsafe_weight', 'kl_weight',
+      'final_learning_rate',
+  ):
+    value = settings[name]
+    if not isinstance(value, (int, float)) or not value >= 0:
+      raise errors.UserError(
+          f'train_prior.{name} is {value!r}: expected 0 or more.'
+      )
+  if not 0 <= settings['momentum'] < 1:
     raise errors.UserError(
-        f'train_prior.anchor_weight is {weight!r}: expected 0 or more.'
+        f'train_prior.momentum is {settings["momentum"]!r}: expected 0 or '
+        'more, and less than 1.'
     )
   if settings['features_of'] == settings['prior']:
     raise errors.UserError(
         f'train_prior.features_of is {settings["prior"]!r}, the prior that is '
         'to be trained: expected another one.'
     )
-  if settings['unsafe_weight'] and not settings['unsafe_runs']:
+  if bool(settings['unsafe_weight']) != bool(settings['unsafe_runs']):
     raise errors.UserError(
         f'train_prior.unsafe_weight is {settings["unsafe_weight"]} but '
-        'unsafe_runs is 0: there is nothing to weigh. Set both or neither.'
+        f'unsafe_runs is {settings["unsafe_runs"]}: one without the other has '
+        'no meaning. Set both, or both to 0.'
     )
 
 
@@ -125,10 +136,18 @@ def is_finished(directory: str, wanted: Mapping[str, Any]) -> bool:
     UserError: it holds another.
   """
   path = os.path.join(directory, layout.SETTINGS)
-  if not os.path.exists(path):
-    return False
+  stage = os.path.join(directory, layout.STAGE)
+  finished = os.path.exists(stage)
+  begun = checkpoints.are_there(
+      os.path.join(directory, layout.CHECKPOINTS_DIR)
+  )
+  if finished and not os.path.exists(path):  # A copy, as shipped.
+    found = files.read_json(stage, 'the record of a prior')['settings']
+  elif finished or begun:
+    found = files.read_json(path, 'the settings of a prior')
+  else:
+    return False  # There is nothing of a prior yet.
   # What a record from before these existed stands for.
-  found = files.read_json(path, 'the settings of a prior')
   found = {
       'features': None, **found,
       'train_prior': {**SINCE, **found.get('train_prior', {})},
@@ -138,7 +157,7 @@ def is_finished(directory: str, wanted: Mapping[str, Any]) -> bool:
         f'{directory} holds another prior: {_difference(found, wanted)}. '
         'Choose another --root_dir, or delete that directory to train anew.'
     )
-  return os.path.exists(os.path.join(directory, layout.STAGE))
+  return finished
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The skill prior: encoder, posterior and flow behind five functions."""
+"""The skill prior: encoder, posterior and flow behind six functions."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class SkillPrior(tf.Module):
   def decode(
       self, latent: tf.Tensor, embedding: tf.Tensor, context: tf.Tensor
   ) -> tf.Tensor:
-    """a = f(z; s, c). The flow does not bound the action: clip it.
+    """a = f(z; s, c). It may lie beyond the action range: clip it.
 
     Args:
       latent: [B, A] float32.

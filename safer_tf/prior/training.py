@@ -119,8 +119,18 @@ def train_prior(
   data_dir = layout.data_dir(root_dir)
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
   inputs = {layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX)}
+  new_tasks = [
+      task for task in protocols.new_tasks(protocol)
+      if task in store.index.task
+  ]
+  new_store = (
+      store_lib.EpisodeStore(data_dir, new_tasks) if new_tasks else None
+  )
+  # Data that are too few are told before hours are spent.
   for split in ('validation', 'test'):
-    store.split(split)  # Data that are too few are told before hours are spent.
+    store.split(split)
+  if new_store is not None:
+    new_store.split('test')
   tf.keras.utils.set_random_seed(seed)
   model = skill_prior.SkillPrior(
       store.spec.observation_shape, store.spec.action_size, window
@@ -144,10 +154,6 @@ def train_prior(
       _chosen(learner_lib.Settings, settings),
       flow_only=source is not None,
   )
-  new_tasks = [
-      task for task in protocols.new_tasks(protocol)
-      if task in store.index.task
-  ]
   with files.locked(os.path.join(directory, layout.LOCK)):
     files.write_json(os.path.join(directory, layout.SETTINGS), identity)
     run = _Run(directory, model, learner, store, settings)
@@ -156,7 +162,7 @@ def train_prior(
         provenance.record(
             seed, hashes, protocol=protocol, settings=identity,
             wall_seconds=round(run.seconds, 1),
-        ), store_lib.EpisodeStore(data_dir, new_tasks) if new_tasks else None,
+        ), new_store,
     )
   return layout.export_dir(root_dir, protocol, prior)
 
@@ -320,7 +326,8 @@ class _Run:
         f'{float(metrics["gradient_norm"])}. The batch (seed '
         f'{self._settings["seed"]}, step {step - 1}) is in {path}; the last '
         f'good checkpoint is {self._checkpoints.latest or "none yet"}. Lower '
-        'train_prior.learning_rate, unsafe_weight or anchor_weight.'
+        'train_prior.learning_rate, unsafe_weight or anchor_weight, delete '
+        f'{self._directory} and train anew.'
     )
 
 

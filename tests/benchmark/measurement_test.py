@@ -114,6 +114,14 @@ def test_unknown_part_is_refused():
     benchmark.run('unused', 'unused', only=['learning'])
 
 
+def test_methods_are_measured_as_they_ship():
+  config.parse(
+      ['experiments/benchmark.gin'], ['train_prior.unsafe_weight = 0.1']
+  )
+  with pytest.raises(errors.UserError, match='train_prior.unsafe_weight: exp'):
+    benchmark.run('unused', 'unused')
+
+
 def test_what_was_measured_outlives_a_later_failure(tmp_path, monkeypatch):
   root, results = tmp_path / 'run', tmp_path / 'results'
 

@@ -243,22 +243,24 @@ def test_a_cell_is_scaled_up_from_two_parts(monkeypatch):
     return 60.0 + steps * 0.6, (episodes or 0) * 6.0
 
   monkeypatch.setattr(cells, 'cell_seconds', seconds)
-  monkeypatch.setattr(timing, 'alone', lambda *_, **__: 0.3)
+  monkeypatch.setattr(timing, 'alone', lambda function, *_, **__: (
+      (128, 100) if function.endswith('shipped') else 0.3
+  ))
   scaled = cells._whole_cell('', sizes, False, 'prior', (), 1, 12)
   whole = cells._whole_cell('', sizes, True, 'prior', (), 1, 12)
   # 1 minute once, 0.01 for each of 1,100 steps, 0.1 for each of 20 episodes.
   assert scaled.value == pytest.approx(1 + 11 + 2)
   assert whole.value == pytest.approx(scaled.value)
   assert scaled.scaled and not whole.scaled
-  assert scaled.baseline_value == pytest.approx(1100 * 0.3 / 60)
+  assert scaled.baseline_value == pytest.approx(1000 * 0.3 / 60)
   assert scaled.reached is False
   assert 'one core' in scaled.name
 
 
 def test_batch_sizes_are_those_of_the_shipped_configs():
-  assert cells.shipped_batch_size(()) == 128
+  assert cells.shipped(()) == (128, 500)
   gin.clear_config()
-  assert cells.shipped_batch_size(('encoders/own.gin',)) == 64
+  assert cells.shipped(('encoders/own.gin',)) == (64, 500)
 
 
 def test_a_cell_runs_as_its_own_processes(tmp_path):

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 
+import safer_tf
 from safer_tf.common import files
 from safer_tf.common import provenance
 
@@ -42,6 +43,25 @@ def test_revision_outside_a_checkout_is_the_release(monkeypatch):
 
   monkeypatch.setattr(subprocess, 'run', no_git)
   assert provenance.git_revision.__wrapped__().startswith('release-')
+
+
+def test_a_checkout_it_is_installed_in_is_not_its_own(tmp_path, monkeypatch):
+  here = tmp_path / 'venv' / 'safer_tf'
+  here.mkdir(parents=True)
+  (here / '__init__.py').touch()
+  (tmp_path / '.gitignore').write_text('venv\n')
+  git = ('git', '-C', str(tmp_path), '-c', 'user.name=a', '-c', 'user.email=b')
+  for command in (('init', '-q'), ('add', '.'), ('commit', '-qm', 'theirs')):
+    subprocess.run((*git, *command), check=True)
+  monkeypatch.setattr(safer_tf, '__file__', str(here / '__init__.py'))
+  assert provenance.git_revision.__wrapped__().startswith('release-')
+  for command in (('add', '-f', '.'), ('commit', '-qm', 'ours')):
+    subprocess.run((*git, *command), check=True)
+  head = subprocess.run(
+      (*git, 'rev-parse', '--short=12', 'HEAD'), check=True, text=True,
+      capture_output=True,
+  ).stdout.strip()
+  assert provenance.git_revision.__wrapped__() == head
 
 
 def test_the_revision_is_that_at_the_start(monkeypatch):

@@ -188,6 +188,7 @@ def test_damaged_shard_stops_a_resume(tmp_path):
     ({'num_steps': 0}, 'num_steps is 0'),
     ({'num_workers': 0}, 'num_workers is 0'),
     ({'tasks': ()}, 'tasks'),
+    ({'tasks': ('a', 'b', 'a')}, 'names a more than once'),
     ({'make_env': lambda name: fakes.PointEnv(name)}, 'top level'),
     ({'make_env': fakes.UnlabelledEnv}, 'UnlabelledEnv.*unsafe'),
 ])

@@ -76,7 +76,7 @@ def test_restore_before_contact_is_bitwise():
 
 
 def test_restore_in_contact_is_within_the_stated_tolerance():
-  worst = 0.0
+  worst, compared = 0.0, 0
   for name in _TASKS:
     env, other = envs.load_task(name), envs.load_task(name, seed=5)
     for seed in range(4):
@@ -90,13 +90,14 @@ def test_restore_in_contact_is_within_the_stated_tolerance():
       other.reset()
       other.set_state(env.get_state())
       restored = _run(other, actions[at + 1:at + 2])[0]
+      compared += 1
       worst = max(worst, np.abs(
           np.subtract(restored[1].position, trace[at + 1][1].position)
       ).max())
     env.close()
     other.close()
   # A step after a restore in mid-contact, metres.
-  assert worst < 1e-3
+  assert compared and worst < 1e-4
 
 
 def test_restored_generator_goes_on_with_the_same_draws():

@@ -200,7 +200,7 @@ def _record(success, unsafe, seed=1):
 def test_the_summary_counts_steps_and_episodes_apart():
   found = evaluate.summary([
       _record(True, [0, 0]), _record(False, [1, 1, 0]), _record(True, [0]),
-  ], 0.95)
+  ])
   assert found['eval_success_rate'] == pytest.approx(2 / 3)
   assert (found['eval_steps'], found['eval_violations']) == (6, 2)
   assert found['eval_unsafe_episodes'] == 1

@@ -7,6 +7,7 @@ import pytest
 import envs
 from safer_tf.evaluation import figures
 from safer_tf.evaluation import gallery
+from safer_tf.evaluation import prior_figures
 from tests.evaluation import runs
 
 _FIRST, _SECOND = envs.EVALUATION[:2]
@@ -80,3 +81,38 @@ def test_new_flows_stand_among_the_boxes(monkeypatch):
       ('safer', 'default'), ('safer_refit', 'default'),
       ('parrot_refit', 'own_range'),
   }
+
+
+def test_methods_of_other_tasks_are_not_compared():
+  rows = [
+      runs.row(
+          method, 0.5, 10, task=task, latent_bound=0.3, max_unsafe_fraction=0.0
+      ) for method, tasks in (
+          ('safer', envs.EVALUATION[:2]), ('parrot', envs.EVALUATION[1:3])
+      ) for task in tasks
+  ]
+  tables = {'table1': rows}
+  found = {e.name for e in gallery.entries(lambda n: tables.get(n, []))}
+  assert not found & {'aggregate', 'frontier'}
+
+
+def test_each_priors_bounds_have_a_figure_of_their_own(monkeypatch):
+  shown = []
+  monkeypatch.setattr(prior_figures, 'calibration', shown.append)
+  rows = [
+      {
+          'protocol': protocol, 'prior': prior, 'task': _FIRST, 'episodes': 9,
+          'unsafe_fraction_upper': 0.1,
+      } for protocol, prior in (
+          ('held_out', 'safer'), ('seen', 'safer_refit'), ('seen', 'safer')
+      )
+  ]
+  tables = {'calibration': rows}
+  found = gallery.entries(lambda name: tables.get(name, []))
+  assert [entry.name for entry in found] == [
+      'calibration', 'calibration_safer_refit', 'calibration_held_out'
+  ]
+  for entry in found:
+    entry.draw()
+  assert shown == [[rows[2]], [rows[1]], [rows[0]]]
+  assert 'new flow' in found[1].title

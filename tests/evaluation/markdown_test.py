@@ -79,3 +79,15 @@ def test_intervals_need_two_seeds_of_each_task():
   ]
   assert '| SAFER | 80.0 [80.0, 80.0] | 10 [10, 10] |' in _lines(rows)
   assert '| SAFER | 80.0 | 10 |' in _lines(rows[:3])
+
+
+def test_tasks_that_are_not_evaluated_yet_are_in_no_mean_over_all():
+  rows = [
+      runs.row('safer', success, violations, task=task)
+      for task, success, violations in (
+          (_FIRST, 1.0, 10), (_SECOND, float('nan'), 1000)
+      )
+  ] + [runs.row('sac', 0.5, 7, task=task) for task in (_FIRST, _SECOND)]
+  found = _lines(rows)
+  assert '| SAC | 50.0 | 7 |' in found
+  assert not any(line.startswith('| SAFER | 100.0 |') for line in found)

@@ -6,6 +6,7 @@ import re
 
 import envs
 from safer_tf.evaluation import outcome
+from safer_tf.evaluation import summaries
 from tests.evaluation import runs
 
 _FIRST, _SECOND = envs.EVALUATION[:2]
@@ -78,3 +79,24 @@ def test_each_row_tells_its_seeds_and_each_part_what_it_lacks():
   assert 'SAC' in held_out and 'SAFER prior, z = 0' in held_out
   assert 'SAFER, deterministic c' in ablations
   assert 'PARROT, with unsafe data' not in ablations
+
+
+def test_a_mean_tells_of_how_many_tasks_it_is():
+  page = _page([
+      _run('safer', success, violations, task=task)
+      for task, success, violations in (
+          (_FIRST, 1.0, 10), (_SECOND, float('nan'), 1000)
+      )
+  ])
+  assert _rows(page, 'SAFER')[0][3] == '100.0 / 10 (1 of 2 tasks)'
+
+
+def test_a_comparison_of_encoders_alone_is_told():
+  rows = [
+      _run('safer', 0.25, 10, 'own_encoder', encoder='own', task=_FIRST),
+      _run('safer', 0.75, 10, 'prior_batch_64', task=_FIRST),
+  ]
+  page = _page(rows)
+  assert 'none has been evaluated' not in page
+  assert 'Image encoders of the policies’ own' in page
+  assert '25.0%' in summaries.render(rows)

@@ -79,6 +79,17 @@ def test_merging_a_table_with_itself_changes_no_letter(tmp_path):
   assert (tmp_path / 'table1.csv').read_text() == before
 
 
+def test_a_table_that_has_become_empty_is_gone(tmp_path):
+  for name, rows in (('calibration', [
+      {**_row(), 'prior': 'safer', 'mode': 'exact', 'steps': 9}
+  ]), (recorded.REPLAYS, [_row(kind='safe')])):
+    recorded.merge(None, str(tmp_path), name, rows)
+    assert recorded._read(str(tmp_path), name)
+    recorded.merge(None, str(tmp_path), name, [])
+    assert not recorded._read(str(tmp_path), name)
+    recorded.merge(None, str(tmp_path), name, [])
+
+
 def test_replays_of_a_method_are_replaced_together(tmp_path):
   def replay(kind, variant='default'):
     return {

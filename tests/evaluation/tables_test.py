@@ -53,3 +53,6 @@ def test_missing_tables_are_empty_and_damaged_ones_an_error(tmp_path):
   (tmp_path / 'tradeoff.csv').write_text('task,method\na,b\n')
   with pytest.raises(errors.UserError, match='lacks the columns'):
     tables.read(str(tmp_path), 'tradeoff')
+  tables.write(str(tmp_path), 'tradeoff', [{'violations': '1,204'}])
+  with pytest.raises(errors.UserError, match="column violations: '1,204'"):
+    tables.read(str(tmp_path), 'tradeoff')

@@ -307,7 +307,11 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch(root):
     ('positives', 'good', 'safe_success'),
     ('num_steps', 0, 'num_steps is 0'),
     ('num_steps', '9', "num_steps is '9'"),
-    ('unsafe_runs', 0, 'nothing to weigh'),
+    ('unsafe_runs', 0, 'no meaning'),
+    ('unsafe_runs', -1, 'unsafe_runs is -1'),
+    ('unsafe_weight', 0.0, 'no meaning'),
+    ('kl_weight', -1.0, 'kl_weight is -1.0'),
+    ('momentum', 1.0, 'momentum is 1.0'),
     ('anchor_weight', -1.0, 'anchor_weight is -1.0'),
     ('anchor_weight', float('nan'), 'anchor_weight is nan'),
 ])
@@ -315,6 +319,74 @@ def test_a_wrong_value_is_told(root, name, value, message):
   gin.bind_parameter(f'train_prior.{name}', value)
   with pytest.raises(errors.UserError, match=message):
     training.train_prior(root)
+
+
+@pytest.mark.parametrize('name, value, message', [
+    ('TransformerPosterior.width', 30, 'multiple of num_heads'),
+    ('TransformerPosterior.min_stddev', 1.0, 'between 0 and 1'),
+    ('ConditionalRealNVP.hidden', (), 'one size or more'),
+    ('ConditionalRealNVP.action_limit', 0.9, 'at least 1'),
+])
+def test_a_wrong_value_of_the_model_is_told(root, name, value, message):
+  gin.bind_parameter(name, value)
+  with pytest.raises(errors.UserError, match=message):
+    training.train_prior(root)
+
+
+def test_what_trained_nothing_makes_way_for_other_settings(root):
+  gin.bind_parameter('train_prior.positives', 'good')
+  with pytest.raises(errors.UserError, match='good'):
+    training.train_prior(root)
+  gin.bind_parameter('train_prior.positives', 'safe_success')
+  assert training.train_prior(root)
+
+
+def test_a_copied_prior_is_known_again(root, capsys):
+  path = training.train_prior(root)
+  directory = layout.prior_dir(root, 'seen', 'safer')
+  # What is shipped of one.
+  for name in os.listdir(directory):
+    if name not in (layout.EXPORT_DIR, layout.HISTORY, layout.STAGE):
+      part = os.path.join(directory, name)
+      (shutil.rmtree if os.path.isdir(part) else os.remove)(part)
+  before = os.stat(os.path.join(path, layout.PRIOR_SPEC)).st_mtime_ns
+  assert training.train_prior(root) == path
+  assert 'nothing to do' in capsys.readouterr().out
+  gin.bind_parameter('train_prior.unsafe_weight', 0.3)
+  with pytest.raises(errors.UserError, match='was 0.1, is now 0.3'):
+    training.train_prior(root)
+  assert os.stat(os.path.join(path, layout.PRIOR_SPEC)).st_mtime_ns == before
+
+
+def test_a_damaged_export_is_mended_as_its_message_says(root):
+  path = training.train_prior(root)
+  before = _weights(path)
+  part = os.path.join(path, 'variables', 'variables.data-00000-of-00001')
+  with open(part, 'r+b') as file:
+    file.truncate(100)
+  with pytest.raises(errors.UserError, match='delete stage.json beside it'):
+    export.load_prior(path)
+  os.remove(os.path.join(os.path.dirname(path), layout.STAGE))
+  assert training.train_prior(root) == path
+  for one, other in zip(before, _weights(path)):
+    np.testing.assert_array_equal(one, other)
+
+
+def test_new_tasks_without_a_test_episode_are_told_before_training(
+    root, monkeypatch
+):
+  split = store_lib.EpisodeStore.split
+
+  def without(store, name):
+    if not store._chosen.all() and name == 'test':
+      raise errors.UserError('no such episode')
+    return split(store, name)
+
+  monkeypatch.setattr(store_lib.EpisodeStore, 'split', without)
+  monkeypatch.setattr(protocols, 'new_tasks', lambda protocol: ['two'])
+  with pytest.raises(errors.UserError, match='no such episode'):
+    training.train_prior(root)
+  assert not os.path.exists(layout.prior_dir(root, 'seen', 'safer'))
 
 
 def test_missing_data_are_told(tmp_path):
