@@ -235,10 +235,11 @@ def _touched(recorded, kind):
 def test_agents_of_new_flows_quote_what_is_recorded():
   recorded = _recorded('seen', 'table1', 'ablations', seeds=('0',))
   shown = list(_table('docs/results.md', 'named and run first'))
-  assert len(shown) == 5
+  assert len(shown) == 6
   for (_, *cells), kind in zip(shown, (
       ('safer_refit', 'default'), ('parrot_refit', 'default'),
-      ('safer', 'default'), ('parrot', 'default'), ('parrot', 'own_range'),
+      ('parrot_refit', 'own_range'), ('safer', 'default'),
+      ('parrot', 'default'), ('parrot', 'own_range'),
   )):
     for text, task in zip(cells, _TASKS):
       _agrees(text, recorded, *kind, [task])
@@ -263,15 +264,27 @@ def test_readme_quotes_new_flows_as_recorded():
   kinds = (
       (('safer', 'default'), ('safer_refit', 'default')),
       (('parrot', 'default'), ('parrot_refit', 'default')),
-      (('parrot', 'own_range'), None),
+      (('parrot', 'own_range'), ('parrot_refit', 'own_range')),
   )
   assert len(shown) == len(kinds)
   for (_, *cells), pair in zip(shown, kinds):
     for text, kind in zip(cells, pair):
-      if kind is None:
-        assert text == '–'
-      else:
-        _agrees(text, recorded, *kind, _TASKS, digits=1)
+      _agrees(text, recorded, *kind, _TASKS, digits=1)
+
+
+def test_the_second_seed_of_the_new_flow_is_told_as_recorded():
+  recorded = _recorded('seen', 'ablations', seeds=('1',))
+  text = (_TOP / 'docs' / 'results.md').read_text()
+  told = text.partition("second seed of SAFER's new flow: ")[2]
+  tasks, _, rest = told.partition(', mean ')
+  parts = tasks.replace(' and ', ', ').split(', ')
+  for part, task in zip(parts, _TASKS):
+    _agrees(part, recorded, 'safer_refit', 'default', [task])
+  mean, _, touched = rest.partition(', touched ')
+  _agrees(mean, recorded, 'safer_refit', 'default', _TASKS, digits=1)
+  assert float(touched.partition('%')[0]) == pytest.approx(
+      _touched(recorded, ('safer_refit', 'default')), abs=0.051
+  )
 
 
 def _pages():
