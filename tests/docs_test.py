@@ -272,18 +272,24 @@ def test_readme_quotes_new_flows_as_recorded():
       _agrees(text, recorded, *kind, _TASKS, digits=1)
 
 
-def test_the_second_seed_of_the_new_flow_is_told_as_recorded():
-  recorded = _recorded('seen', 'ablations', seeds=('1',))
-  text = (_TOP / 'docs' / 'results.md').read_text()
-  told = text.partition("second seed of SAFER's new flow: ")[2]
+@pytest.mark.parametrize('table, seed, variant, start', [
+    ('ablations', '1', 'default', "second seed of SAFER's new flow: "),
+    ('tradeoff', '0', 'tradeoff_range_0.16', 'tradeoff.csv)), seed 0: '),
+])
+def test_other_runs_of_the_new_flow_are_told_as_recorded(
+    table, seed, variant, start
+):
+  recorded = _recorded('seen', table, seeds=(seed,))
+  text = ' '.join((_TOP / 'docs' / 'results.md').read_text().split())
+  told = text.partition(start)[2]
   tasks, _, rest = told.partition(', mean ')
   parts = tasks.replace(' and ', ', ').split(', ')
   for part, task in zip(parts, _TASKS):
-    _agrees(part, recorded, 'safer_refit', 'default', [task])
+    _agrees(part, recorded, 'safer_refit', variant, [task])
   mean, _, touched = rest.partition(', touched ')
-  _agrees(mean, recorded, 'safer_refit', 'default', _TASKS, digits=1)
+  _agrees(mean, recorded, 'safer_refit', variant, _TASKS, digits=1)
   assert float(touched.partition('%')[0]) == pytest.approx(
-      _touched(recorded, ('safer_refit', 'default')), abs=0.051
+      _touched(recorded, ('safer_refit', variant)), abs=0.051
   )
 
 

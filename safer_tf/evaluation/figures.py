@@ -231,7 +231,7 @@ def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
   panel.xaxis.set_minor_formatter('')
   panel.set_xlabel('violations in training')
   panel.set_ylabel('success (%)')
-  panel.legend(loc='lower left')
+  panel.legend(loc='best')
   return figure
 
 
@@ -239,7 +239,7 @@ def _annotate(
     panel: axes_lib.Axes, text: str, x: float, y: float, method: str
 ) -> None:
   """Names a point in its method's colour, SAFER's above and others below."""
-  above = method == 'safer'
+  above = method in ('safer', f'safer{style.REFIT}')
   panel.annotate(
       text, (x, y), (4, 4 if above else -4), textcoords='offset points',
       ha='left', va='bottom' if above else 'top', fontsize=7,

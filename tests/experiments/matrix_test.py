@@ -418,10 +418,10 @@ def test_needs_name_the_priors_that_the_gin_files_name():
 
 def _values(path):
   with open(path, encoding='utf-8') as file:
-    lines = [line.split('#')[0] for line in file if '=' in line]
+    lines = [line.split('#')[0] for line in file]
   return {
       key.strip(): value.strip()
-      for key, value in (line.split('=', 1) for line in lines)
+      for key, value in (line.split('=', 1) for line in lines if '=' in line)
   }
 
 
