@@ -106,10 +106,9 @@ def test_simulation_counts_steps(monkeypatch):
       simulation, '_kuka_episode',
       lambda env: (simulation._Counted(8, 2.0), 600),
   )
+  sizes = _sizes(simulation_steps=20, kuka_episodes=2)
   monkeypatch.setattr(simulation.envs, 'ALL', simulation.envs.ALL[:2])
-  line, substeps = simulation.measure('', _sizes(
-      simulation_steps=20, kuka_episodes=2
-  ), False)
+  line, substeps = simulation.measure('', sizes, False)
   assert line.baseline_value == pytest.approx(4)
   assert 0 < line.value < 100_000 and line.floor > 0
   assert substeps.value == 8 * line.value and substeps.baseline_value == 300
