@@ -145,16 +145,22 @@ def test_without_the_priors_own_data_it_says_what_is_not_checked(
   assert 'is not checked' in capsys.readouterr().out
 
 
+def _later(roots, root, origin):
+  """The later data, as if collected otherwise."""
+  data_dir = layout.data_dir(str(root))
+  dataset.write_spec(data_dir, compute_test._SPEC, origin)
+  shutil.copytree(
+      layout.data_dir(roots[1]), data_dir, dirs_exist_ok=True,
+      ignore=shutil.ignore_patterns(layout.EPISODE_SPEC),
+  )
+  return str(root)
+
+
 def test_without_them_data_of_the_priors_seed_confirm_nothing(roots, tmp_path):
   path = layout.export_dir(str(tmp_path), 'seen', 'safer')
   shutil.copytree(layout.export_dir(roots[0], 'seen', 'safer'), path)
   for origin, refused in (({'seed': 1}, False), ({'seed': 0}, True)):
-    later = str(tmp_path / f'later{refused}')
-    dataset.write_spec(layout.data_dir(later), compute_test._SPEC, origin)
-    shutil.copytree(
-        layout.data_dir(roots[1]), layout.data_dir(later), dirs_exist_ok=True,
-        ignore=shutil.ignore_patterns(layout.EPISODE_SPEC),
-    )
+    later = _later(roots, tmp_path / f'later{refused}', origin)
     if refused:
       with pytest.raises(errors.UserError, match='may hold episodes'):
         confirm.confirm_assurance(str(tmp_path), later, prior='safer')
@@ -170,12 +176,7 @@ def test_a_prior_of_its_own_seed_has_the_runs_data(roots, tmp_path):
   for seed, refused in ((2, False), (1, True)):
     assurance['provenance']['seed'] = seed
     files.write_json(f'{path}/{layout.ASSURANCE}', assurance)
-    later = str(tmp_path / f'later{seed}')
-    dataset.write_spec(layout.data_dir(later), compute_test._SPEC, {'seed': 1})
-    shutil.copytree(
-        layout.data_dir(roots[1]), layout.data_dir(later), dirs_exist_ok=True,
-        ignore=shutil.ignore_patterns(layout.EPISODE_SPEC),
-    )
+    later = _later(roots, tmp_path / f'later{seed}', {'seed': 1})
     if refused:
       with pytest.raises(errors.UserError, match='with seed 1, as the prior'):
         confirm.confirm_assurance(str(tmp_path), later, prior='safer')
