@@ -16,8 +16,10 @@ from safer_tf.evaluation import report
 from safer_tf.experiments import builder
 from safer_tf.experiments import cells
 from safer_tf.experiments import executor as executor_lib
+from safer_tf.experiments import in_force
 from safer_tf.experiments import matrix as matrix_lib
 from safer_tf.experiments import wanted
+from safer_tf.experiments import wanted_agents
 
 EXECUTORS = ('local', 'ray')
 
@@ -117,7 +119,7 @@ def _checked(
     learnt = recorded_lib.learning(copy)
     # Of all seeds and methods: means must not be over agents of two kinds.
     seeds = sorted({run.rpartition('seed')[2] for run in learnt})
-    different = wanted.learnt_otherwise(
+    different = wanted_agents.learnt_otherwise(
         build(matrix_lib.Matrix().narrowed((), (), (), seeds)), learnt,
         gin_files, bindings,
     )
@@ -178,14 +180,14 @@ def _config() -> recorded_lib.Config:
       sizes.agent_steps, sizes.evaluation_episodes, sizes.calibration_steps,
       sizes.rollout_episodes,
       prior_rollouts.runs(
-          wanted.value('roll_out_prior.tasks', None),
-          wanted.value('roll_out_prior.ranges', prior_rollouts.RANGES),
+          in_force.value('roll_out_prior.tasks', None),
+          in_force.value('roll_out_prior.ranges', prior_rollouts.RANGES),
       ),
-      wanted.value('train_agent.assurance_mode', 'exact'),
-      wanted.value('train_agent.max_unsafe_fraction', 0.15),
-      wanted.value('compute_assurance.targets', ()),
-      wanted.value('compute_assurance.confidence', 0.95),
-      wanted.value('compute_assurance.max_episode_steps', None),
+      in_force.value('train_agent.assurance_mode', 'exact'),
+      in_force.value('train_agent.max_unsafe_fraction', 0.15),
+      in_force.value('compute_assurance.targets', ()),
+      in_force.value('compute_assurance.confidence', 0.95),
+      in_force.value('compute_assurance.max_episode_steps', None),
       matrix.prior_sweep_steps, matrix.own_range,
   )
 
@@ -206,12 +208,12 @@ def _pool(
 
 def _sizes() -> builder.Sizes:
   return builder.Sizes(
-      wanted.value('collect_data.num_steps', 100_000),
-      wanted.value('train_prior.num_steps', 5_000),
-      wanted.value('train_agent.num_steps', 50_000),
-      wanted.value('evaluate.num_episodes', 100),
-      wanted.value('calibrate.num_steps', 5_000),
-      wanted.value('roll_out_prior.num_episodes', 20),
+      in_force.value('collect_data.num_steps', 100_000),
+      in_force.value('train_prior.num_steps', 5_000),
+      in_force.value('train_agent.num_steps', 50_000),
+      in_force.value('evaluate.num_episodes', 100),
+      in_force.value('calibrate.num_steps', 5_000),
+      in_force.value('roll_out_prior.num_episodes', 20),
   )
 
 

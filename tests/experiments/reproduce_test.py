@@ -20,6 +20,7 @@ from safer_tf.evaluation import tables
 from safer_tf.experiments import builder
 from safer_tf.experiments import cells
 from safer_tf.experiments import executor
+from safer_tf.experiments import in_force
 from safer_tf.experiments import matrix
 from safer_tf.experiments import reproduce
 from safer_tf.experiments import wanted
@@ -116,7 +117,7 @@ def test_every_cell_is_given_what_its_stage_requires(name):
       seen.add(cell.kind)
       config.parse(cell.given('gin_file'), cell.given('gin_bindings'))
       for parameter in required[cell.kind]:
-        assert wanted.value(parameter, None) is not None, (cell, parameter)
+        assert in_force.value(parameter, None) is not None, (cell, parameter)
   assert seen >= {'agent', 'assurance', 'evaluate', 'prior'}
   assert (name == 'quickstart') or 'calibrate' in seen
   gin.clear_config()
