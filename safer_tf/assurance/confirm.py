@@ -66,7 +66,7 @@ def confirm_assurance(
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
   _check_new(loaded.spec, store, data_dir)
   _check_apart(
-      layout.data_dir(root_dir), store, data_dir,
+      layout.data_dir(root_dir), _fingerprint(loaded.spec), store, data_dir,
       assurance['provenance']['seed'],
   )
   # Of all splits: none of them was used for anything.
@@ -76,6 +76,7 @@ def confirm_assurance(
   limit = compute.episode_limit(store, max_episode_steps)
   result = {
       'prior': prior, 'protocol': protocol,
+      'tasks': sorted(set(store.index.task[store.split(splits.ALL)].tolist())),
       'n_safe': int(np.sum(~latents.unsafe)),
       'n_unsafe': int(np.sum(latents.unsafe)),
       'max_episode_steps': limit,
@@ -100,8 +101,7 @@ def _check_new(
   store.require(schema.EpisodeSpec(
       spec.observation_shape, spec.observation_dtype, spec.action_dim
   ), 'the prior')
-  trained_on = spec.provenance.get('settings', {}).get('data')
-  if trained_on == store.fingerprint():
+  if _fingerprint(spec) == store.fingerprint():
     raise errors.UserError(
         f'{data_dir} holds the data that the prior was made from: expected '
         'episodes that came later. Collect some with another --seed into '
@@ -109,8 +109,14 @@ def _check_new(
     )
 
 
+def _fingerprint(spec: export.PriorSpec) -> str | None:
+  """That of the data a prior was trained on, if its record has it."""
+  return spec.provenance.get('settings', {}).get('data')
+
+
 def _check_apart(
-    own_dir: str, store: store_lib.EpisodeStore, data_dir: str, run_seed: int,
+    own_dir: str, trained_on: str | None, store: store_lib.EpisodeStore,
+    data_dir: str, run_seed: int,
 ) -> None:
   """No episode may be one of those the prior was made from.
 
@@ -118,19 +124,19 @@ def _check_apart(
   Where the prior's data are not there, the seed that its bounds were computed
   with stands for theirs, as a run has one for both; a prior may have its own.
   """
-  if not os.path.exists(os.path.join(own_dir, layout.DATA_INDEX)):
+  if not _holds(own_dir, trained_on):
     _, origin = dataset.read_spec(data_dir)
     seed = origin.get('seed')
     if seed is not None and seed == run_seed:
       raise errors.UserError(
           f'{data_dir} was collected with seed {seed}, as the prior\'s own '
           f'data were: it may hold episodes that the prior was made from, and '
-          f'{own_dir} is not there to compare. Collect episodes with another '
-          '--seed.'
+          f'{own_dir} does not hold those to compare. Collect episodes with '
+          'another --seed.'
       )
     print(
-        f'{own_dir} is not there: whether {data_dir} shares episodes with it '
-        'is not checked.'
+        f'{own_dir} does not hold the data that the prior was made from: '
+        f'whether {data_dir} shares episodes with them is not checked.'
     )
     return
   common = _episodes(dataset.read_index(own_dir)) & _episodes(store.index)
@@ -141,6 +147,14 @@ def _check_apart(
         f'the prior was made, e.g. {task}, seed {seed}, number {index}. '
         'Collect episodes with another --seed.'
     )
+
+
+def _holds(own_dir: str, trained_on: str | None) -> bool:
+  """Whether the run's data are there, and those of the prior."""
+  if not os.path.exists(os.path.join(own_dir, layout.DATA_INDEX)):
+    return False
+  # A shipped prior may have been copied beside data that it never saw.
+  return trained_on in (None, store_lib.EpisodeStore(own_dir).fingerprint())
 
 
 def _episodes(index: dataset.Index) -> set[tuple[str, int, int]]:

@@ -2,7 +2,9 @@
 
 An encoder factory takes the observation's shape and returns a built Keras
 model from float32 observations [B, ...] to embeddings [B, E]. Point the gin
-value `SkillPrior.make_encoder` at a factory of your own to plug one in.
+value `SkillPrior.make_encoder` at a factory of your own to plug one in. It is
+called as in inference, in training too: dropout does nothing, and batch
+normalisation keeps its first statistics.
 """
 
 from __future__ import annotations

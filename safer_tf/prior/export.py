@@ -21,7 +21,8 @@ FORMAT_VERSION = 1
 _TOLERANCE = 1e-4
 _REMEDY = (
     'Copy the whole directory again, or delete '
-    f'{layout.STAGE} beside it and run train_prior again.'
+    f'{layout.STAGE} beside it and run train_prior again (its bounds are '
+    'computed and its agents trained anew then).'
 )
 
 

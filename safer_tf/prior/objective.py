@@ -76,7 +76,7 @@ def safer_objective(
   running away, neither of which touches the safe term:
 
   - each unsafe tuple whose log-likelihood is below `unsafe_floor` is left
-    alone, having been pushed far enough (no gradient);
+    alone, having been pushed far enough (its KL term is not);
   - the whole unsafe term is left out of the loss while its batch mean is below
     `freeze_below`, the sign that it diverges, and returns when it recovers.
 

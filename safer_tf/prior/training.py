@@ -264,7 +264,11 @@ class _Run:
           layout.LIKELIHOODS_NEW_TASKS,
       )
     record = {
-        **record, 'exported_step': step, 'test': self._statistics(found),
+        **record, 'exported_step': step, 'test': {
+            # Of no steps of a kind there is none, and JSON knows no NaN.
+            name: None if np.isnan(value) else value
+            for name, value in self._statistics(found).items()
+        },
     }
     export.export_prior(
         self._model, os.path.join(self._directory, layout.EXPORT_DIR),

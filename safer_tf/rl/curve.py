@@ -27,7 +27,7 @@ class Row:
     env_steps: environment steps so far, this episode included.
     episode_return: sum of its rewards.
     length: its steps.
-    success: 1 if it ended with the object extracted.
+    success: 1 if a step of it succeeded, as `success` of data.
     complete: 0 for a last episode that the end of training cut off.
     violations: its unsafe steps.
     cumulative_violations: unsafe steps so far.
@@ -118,7 +118,7 @@ class Curve(py_metric.PyMetric):
     row.episode_return += float(reward)
     row.violations += bool(info['unsafe'])
     row.cumulative_violations += bool(info['unsafe'])
-    row.success = int(info['success'])
+    row.success |= int(info['success'])
     self._clipped += clipped
 
   def add_update(self, report: np.ndarray) -> None:

@@ -86,6 +86,39 @@ def test_the_largest_of_a_sample_has_the_distribution_of_drawing_it():
   np.testing.assert_allclose(shortcut, by_hand, atol=0.015)
 
 
+def _algorithm_3(latents, target, rng):
+  """As printed: every sample is drawn, and the sets are counted anew."""
+  bound, weight = np.inf, latents.unsafe_weight
+  while True:
+    inside = latents.abs_max < bound
+    safe = latents.abs_max[inside & ~latents.unsafe]
+    unsafe = latents.abs_max[inside & latents.unsafe]
+    total = len(safe) + weight * len(unsafe)
+    if not total:
+      return bounds.NOTHING
+    if bound < np.inf and weight * len(unsafe) <= target * total:
+      return bound
+    drawn = [
+        rng.choice(values, int(count)) for values, count in (
+            (safe, total * (1 - target)), (unsafe, total * target / weight)
+        ) if len(values)
+    ]
+    bound = max(np.concatenate(drawn), default=bounds.NOTHING)
+
+
+def test_paper_bound_has_the_distribution_of_algorithm_3():
+  rng = np.random.default_rng(5)
+  latents = _random_latents(rng, n=40, weight=1.7)
+  values = np.append(np.sort(latents.abs_max), np.inf)
+  shares = []
+  for find in (bounds.paper_bound, _algorithm_3):
+    found = [find(latents, 0.3, rng) for _ in range(4000)]
+    shares.append(np.bincount(np.searchsorted(values, found), minlength=41))
+  shortcut, printed = np.array(shares) / 4000
+  np.testing.assert_allclose(shortcut, printed, atol=0.04)
+  assert max(printed) < 0.9  # Else one value is all there is to find.
+
+
 def test_equal_weight_makes_the_sets_weigh_the_same():
   rng = np.random.default_rng(3)
   latents = _random_latents(rng, n=500)

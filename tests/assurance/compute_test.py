@@ -187,17 +187,26 @@ def test_a_bound_that_admits_nothing_is_an_error_with_numbers(
     compute.compute_assurance(root, prior='safer')
 
 
-def test_the_time_limit_is_not_taken_from_the_data(root):
+def test_the_time_limit_is_not_taken_from_the_data(root, found, monkeypatch):
   config.parse(['methods/safer.gin'], [])
   for stage in ('compute_assurance', 'confirm_assurance'):
     assert gin.query_parameter(f'{stage}.max_episode_steps') == (
         extraction.TIME_LIMIT
     )
   gin.clear_config()
+  assert max(np.bincount(found[2].episode)) < 30
+  limits = []
+  certify = certified.certified_bound
+
+  def spied(latents, target, confidence, limit, *others):
+    limits.append(limit)
+    return certify(latents, target, confidence, limit, *others)
+
+  monkeypatch.setattr(certified, 'certified_bound', spied)
   result = compute.compute_assurance(
       root, prior='safer', max_unsafe_fraction=0.3, max_episode_steps=30
   )
-  assert result['max_episode_steps'] == 30
+  assert result['max_episode_steps'] == 30 and set(limits) == {30}
 
 
 def test_a_time_limit_below_an_episode_is_refused(root):

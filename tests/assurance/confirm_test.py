@@ -55,6 +55,7 @@ def test_every_bound_is_tested_on_all_later_episodes(roots):
       *roots, prior='safer', max_episode_steps=30
   )
   assert result['max_episode_steps'] == 30
+  assert result['tasks'] == sorted({e.task for e in _collected(1, 300)})
   path = layout.export_dir(roots[0], 'seen', 'safer')
   assert files.read_json(f'{path}/{layout.CONFIRMATION}', 'it') == result
   assurance = files.read_json(f'{path}/{layout.ASSURANCE}', 'it')
@@ -143,6 +144,21 @@ def test_without_the_priors_own_data_it_says_what_is_not_checked(
   shutil.copytree(layout.export_dir(roots[0], 'seen', 'safer'), path)
   confirm.confirm_assurance(str(tmp_path), roots[1], prior='safer')
   assert 'is not checked' in capsys.readouterr().out
+
+
+def test_data_that_a_copied_prior_lies_beside_are_not_taken_for_its_own(
+    roots, tmp_path
+):
+  run, later = tmp_path / 'run', tmp_path / 'later'
+  path = layout.export_dir(str(run), 'seen', 'safer')
+  shutil.copytree(layout.export_dir(roots[0], 'seen', 'safer'), path)
+  shutil.copytree(layout.data_dir(roots[1]), layout.data_dir(str(run)))
+  # Episodes of the prior's own, a few of them: no fingerprint tells.
+  data_dir = layout.data_dir(str(later))
+  dataset.write_dataset(data_dir, compute_test._SPEC, _collected(0, 50))
+  dataset.write_spec(data_dir, compute_test._SPEC, {'seed': 0})
+  with pytest.raises(errors.UserError, match='may hold episodes'):
+    confirm.confirm_assurance(str(run), str(later), prior='safer')
 
 
 def _later(roots, root, origin):

@@ -155,6 +155,22 @@ def test_samples_of_the_context_follow_seed_and_step():
   np.testing.assert_array_equal(samples(0), drawn[:2])
 
 
+def test_samples_of_the_context_are_reparameterised():
+  model = _learner(sample_context=True)
+  random = np.random.default_rng(0)
+  noise = model._context(tf.zeros([5, 2]), tf.ones([5, 2])).numpy()
+  mean, stddev = (
+      tf.Variable(random.uniform(0.5, 2, (5, 2)), dtype=tf.float32)
+      for _ in range(2)
+  )
+  with tf.GradientTape() as tape:
+    sample = model._context(mean, stddev)
+  np.testing.assert_allclose(sample, mean + stddev * noise, rtol=1e-6)
+  by_mean, by_stddev = tape.gradient(sample, (mean, stddev))
+  np.testing.assert_array_equal(by_mean, np.ones((5, 2)))
+  np.testing.assert_allclose(by_stddev, noise, rtol=1e-6)
+
+
 @pytest.mark.parametrize('optimizer', ['adam', 'sgd'])
 def test_a_step_lowers_the_loss(optimizer):
   model, batch = _learner(optimizer), _batch()

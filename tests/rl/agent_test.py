@@ -91,6 +91,12 @@ def test_update_equals_a_plain_numpy_computation():
       initial_alpha=0.5, gamma=0.9, target_entropy_per_dimension=0.4
   )
   observation, action, reward, discount, after = _batch()
+  # As later in training, when they lag behind: at first they are the same.
+  random = np.random.default_rng(1)
+  targets = (agent._target_critic_network_1, agent._target_critic_network_2)
+  for network in targets:
+    for variable in network.variables:
+      variable.assign_add(random.normal(0, 0.1, variable.shape))
   # Compiled, as XLA and TensorFlow draw different normal numbers.
   noise_of = tf.function(agent._noise, jit_compile=True)
   noises = [
@@ -112,7 +118,6 @@ def test_update_equals_a_plain_numpy_computation():
     return np.stack([n((observation, action))[0] for n in networks])
 
   critics = (agent._critic_network_1, agent._critic_network_2)
-  targets = (agent._target_critic_network_1, agent._target_critic_network_2)
   target = reward + 0.9 * discount * (
       q(targets, after, actions[0]).min(0) - 0.5 * log_probs[0]
   )

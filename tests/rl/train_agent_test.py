@@ -229,6 +229,55 @@ def test_raw_action_methods(root, changes):
   assert result['action_space'] == 'raw'
 
 
+@pytest.mark.parametrize('radius, discounts', [(0.0, {1.0}), (9.0, {0.0})])
+def test_an_episode_ends_in_value_only_where_it_truly_ends(
+    root, radius, discounts
+):
+  directory = _train(
+      root, lambda name: fakes.ReachEnv(goal_radius=radius),
+      num_steps=2 * fakes.TIME_LIMIT, initial_steps=30,
+  )
+  rows = _curve(directory)
+  assert len(rows) == (2 if radius == 0 else 30)
+  found = []
+  for path in glob.glob(
+      os.path.join(directory, layout.CHECKPOINTS_DIR, 'replay-*')
+  ):
+    with np.load(path) as chunk:
+      found += chunk['discount'].tolist()
+  assert len(found) == 30 and set(found) == discounts
+
+
+@pytest.mark.parametrize('probability, count', [(1.0, 60), (0.0, 0)])
+def test_prior_explore_takes_the_priors_actions(
+    root, monkeypatch, probability, count
+):
+  taken = []
+
+  class Env(fakes.ReachEnv):
+
+    def _step(self, action):
+      taken.append(action)
+      return super()._step(action)
+
+  chosen = []
+  prior_action = latent_env.PriorEnvironment.prior_action
+
+  def spied(self, latent):
+    assert np.abs(latent).max() < 0.5
+    chosen.append(prior_action(self, latent))
+    return chosen[-1]
+
+  monkeypatch.setattr(latent_env.PriorEnvironment, 'prior_action', spied)
+  _train(
+      root, lambda name: Env(), method='prior_explore', action_space='raw',
+      prior_probability=probability, latent_bound=0.5, num_steps=60,
+  )
+  assert len(taken) == 60 and len(chosen) == count
+  for taken_one, chosen_one in zip(taken, chosen):
+    np.testing.assert_array_equal(taken_one, chosen_one)
+
+
 def test_a_finished_agent_is_known_again(root, capsys):
   directory = _train(root, num_steps=90)
   path = os.path.join(directory, layout.SETTINGS)
