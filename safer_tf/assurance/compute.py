@@ -219,14 +219,21 @@ def _check_arguments(
 def _check_admits(
     chosen: dict[str, Any], latents: bounds.LabelledLatents, directory: str
 ) -> None:
-  if chosen['latent_bound'] > bounds.NOTHING:
-    return
   if not latents.unsafe.size:
     raise errors.UserError(
         f'The {_SPLIT} split has no step that counts for {directory}: neither '
         'a safe step of a successful episode nor an unsafe one. Collect more '
         'episodes, or check the labels in data_card.json.'
     )
+  if not latents.unsafe.any():
+    raise errors.UserError(
+        f'The {_SPLIT} split has no unsafe step for {directory} '
+        f'({latents.n_episodes} episodes, {latents.unsafe.size} safe steps): '
+        'every bound keeps the share, and none means anything. Collect more '
+        'episodes, or noisier ones.'
+    )
+  if chosen['latent_bound'] > bounds.NOTHING:
+    return
   natural = float(np.mean(latents.unsafe))
   raise errors.UserError(
       f'The {chosen["mode"]} latent bound of {directory} admits nothing: no '

@@ -219,13 +219,14 @@ def read_index(data_dir: str) -> Index:
     raise errors.UserError(
         f'{path} is missing: the dataset is not finished. Run '
         'bin/collect_data.py again with the same config; it goes on where it '
-        'stopped.'
+        'stopped. Data of your own: write them again.'
     ) from error
   except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile,
           zlib.error) as error:
     raise errors.UserError(
         f'{path} is damaged ({error}); delete it and {layout.STAGE} beside it '
-        'and run bin/collect_data.py again with the same config.'
+        'and run bin/collect_data.py again with the same config. Data of your '
+        'own: write them again.'
     ) from error
 
 
@@ -251,8 +252,10 @@ def write_dataset(
         f'{data_dir} holds a dataset already. Choose another directory, or '
         'delete that one.'
     )
-  for left in glob.glob(os.path.join(glob.escape(data_dir), f'{_OWN}-*')):
-    os.remove(left)
+  here = glob.escape(data_dir)
+  for name in (f'{_OWN}-*', layout.DATA_INDEX, layout.DATA_CARD):
+    for left in glob.glob(os.path.join(here, name)):
+      os.remove(left)
   write_spec(data_dir, spec)
   parts = []
   checked = _named_once(check(episode, spec) for episode in episodes)
@@ -309,6 +312,11 @@ def _misnamed(episode: schema.Episode) -> str:
     given = getattr(episode, name)
     if not isinstance(given, kind) or given != given:  # A NaN.
       return f'{name} is {given!r}; expected {expected}'
+  if not episode.task or episode.task.startswith('.') or '/' in episode.task:
+    return f'task is {episode.task!r}; expected a name without / or leading .'
+  for name in ('seed', 'index'):
+    if abs(getattr(episode, name)) >= 1 << 63:
+      return f'{name} is {getattr(episode, name)}; expected at most 63 bits'
   success = np.asarray(episode.success)
   if success.shape or success.item() not in (0, 1):
     return f'success is {episode.success!r}; expected one label, 0 or 1'

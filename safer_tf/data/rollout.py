@@ -11,7 +11,7 @@ from typing import Any, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
-from safer_tf.common import errors
+from safer_tf.common import labels
 from safer_tf.data import schema
 
 # Environments are seeded below this, policies above it.
@@ -95,39 +95,19 @@ def roll_out(
   """
   observations, actions, rewards, unsafe = [], [], [], []
   success = False
-  time_step = _labelled_reset(env, task, chosen.seed)
+  time_step = labels.seeded_reset(env, task, chosen.seed)
   policy.reset(_SEEDS + chosen.seed, chosen.noise)
   while not time_step.is_last():
     observations.append(np.array(time_step.observation))
     actions.append(np.array(policy.action(), np.float32))
     time_step = env.step(actions[-1])
     rewards.append(time_step.reward)
-    info = env.get_info()
-    unsafe.append(info['unsafe'])
-    success = success or bool(info['success'])
+    label = labels.read(env.get_info())
+    unsafe.append(label.unsafe)
+    success = success or label.success
   return schema.Episode(
       observation=np.stack(observations), action=np.stack(actions),
       reward=np.array(rewards, np.float32), unsafe=np.array(unsafe, bool),
       success=success, task=task, noise=chosen.noise, seed=chosen.seed,
       index=index,
   )
-
-
-def _labelled_reset(env: Any, task: str, seed: int) -> Any:
-  """Seeds and resets; names what an environment lacks to be collected.
-
-  TF-Agents' base class raises NotImplementedError for a method that is not
-  there, a missing label is a KeyError, and no info at all a TypeError. Only
-  here: a like error later on is the environment's own and stays bare.
-  """
-  try:
-    env.seed(seed)
-    time_step = env.reset()
-    info = env.get_info()
-    _ = info['unsafe'], info['success']
-  except (NotImplementedError, KeyError, TypeError) as error:
-    raise errors.UserError(
-        f'{type(env).__name__} of task {task} cannot be collected ({error!r}): '
-        'expected seed(int) and get_info() with `unsafe` and `success`.'
-    ) from error
-  return time_step

@@ -53,8 +53,12 @@ class EpisodeSpec:
           f'{type(env).__name__} cannot be collected: expected one observation '
           f'array and one action vector, found {observation} and {action}.'
       )
-    low = getattr(action, 'minimum', -1)
-    high = getattr(action, 'maximum', 1)
+    low, high = (getattr(action, name, None) for name in ('minimum', 'maximum'))
+    if low is None or action.dtype != np.float32:
+      raise errors.UserError(
+          f'{type(env).__name__} cannot be collected: its actions are '
+          f'{action}; expected float32 in [-1, 1], a BoundedArraySpec.'
+      )
     if np.any(np.not_equal(low, -1)) or np.any(np.not_equal(high, 1)):
       raise errors.UserError(
           f'{type(env).__name__} cannot be collected: its actions lie in {low} '

@@ -118,7 +118,8 @@ def _damaged(path: str, number: int, error: Exception) -> errors.UserError:
   return errors.UserError(
       f'Shard {path} cannot be read at episode {number} ({error}); delete that '
       f'file and {layout.STAGE} beside it, and collect again with the same '
-      'config: only what is missing is collected, and comes out the same.'
+      'config: only what is missing is collected, and comes out the same. Data '
+      'of your own: write them again.'
   )
 
 

@@ -10,6 +10,8 @@ from tf_agents.environments import py_environment
 from tf_agents.environments import wrappers
 from tf_agents.trajectories import time_step as ts
 
+from safer_tf.common import labels
+
 # An action for a time step; called once a step, `reset` aside.
 Policy = Callable[[ts.TimeStep], np.ndarray]
 
@@ -62,11 +64,11 @@ class Recorder(wrappers.PyEnvironmentBaseWrapper):
 
   def _step(self, action: np.ndarray) -> ts.TimeStep:
     time_step = self._env.step(action)
-    info = self._env.get_info()
+    label = labels.read(self._env.get_info())
     self._actions.append(np.array(action, np.float32))
-    self._unsafe.append(bool(info['unsafe']))
+    self._unsafe.append(label.unsafe)
     self._rewards.append(float(time_step.reward))
-    self._success = self._success or bool(info['success'])
+    self._success = self._success or label.success
     return time_step
 
   def record(self, seed: int) -> EpisodeRecord:

@@ -183,6 +183,11 @@ class Cell:
       time_step = env.step(action)
       frames.append(getattr(env, 'frame', time_step.observation))
       before, clipped = clipped, getattr(env, 'clipped_steps', 0)
+      if not math.isfinite(time_step.reward):
+        raise errors.UserError(
+            f'The reward of environment step {step} is {time_step.reward}: '
+            'expected a finite number. Mend the environment.'
+        )
       record.add_step(time_step.reward, env.get_info(), clipped > before)
       self._replay.append(
           action, time_step.reward, time_step.discount, time_step.observation
@@ -230,6 +235,13 @@ class Cell:
           f'Delete {self._directory} to train this agent anew.'
       ) from error
     if not self._checkpointer.checkpoint_exists:
+      if os.path.exists(
+          os.path.join(self._directory, layout.TENSORBOARD_DIR)
+      ):
+        print(
+            f'{self._directory} was stopped before its first checkpoint '
+            '(train_agent.checkpoint_steps): it starts anew.'
+        )
       return
     self._curve.load(
         os.path.join(self._directory, layout.CURVE),

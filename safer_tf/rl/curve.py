@@ -15,6 +15,7 @@ from tf_agents.metrics import py_metric
 
 from safer_tf.common import errors
 from safer_tf.common import files
+from safer_tf.common import labels
 from safer_tf.rl import agent as sac
 
 
@@ -116,9 +117,10 @@ class Curve(py_metric.PyMetric):
     row.env_steps += 1
     row.length += 1
     row.episode_return += float(reward)
-    row.violations += bool(info['unsafe'])
-    row.cumulative_violations += bool(info['unsafe'])
-    row.success |= int(info['success'])
+    label = labels.read(info)
+    row.violations += label.unsafe
+    row.cumulative_violations += label.unsafe
+    row.success |= int(label.success)
     self._clipped += clipped
 
   def add_update(self, report: np.ndarray) -> None:

@@ -110,9 +110,15 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
       a = f(z; s, c) (Eq. 1) clipped to the action spec, float32 [A].
 
     Raises:
-      UserError: the latent holds a NaN or an infinity.
+      UserError: the latent has another size or holds a NaN or an infinity, or
+        the observation does.
     """
     latent = np.asarray(latent, np.float32)[np.newaxis]
+    if latent.shape[1:] != self._low.shape:
+      raise errors.UserError(
+          f'A latent of shape {list(latent.shape[1:])}; expected '
+          f'{list(self._low.shape)}, as actions have.'
+      )
     if not np.isfinite(latent).all():
       raise errors.UserError(
           f'Latent action {latent[0].tolist()} is not finite: the '
@@ -122,6 +128,11 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
     action = self._decode_one(
         latent, self._embedding, self._context
     ).numpy()[0]
+    if not np.isfinite(action).all():
+      raise errors.UserError(
+          f'The prior\'s action is {action.tolist()}: the observation that it '
+          'is for, or one within its window, is not finite. No step was taken.'
+      )
     clipped = np.minimum(np.maximum(action, self._low), self._high)
     self.clipped_steps += bool((action != clipped).any())
     return clipped

@@ -8,12 +8,15 @@ import os
 from typing import Any, Callable, Optional, Union
 
 import gin
+import numpy as np
 import tensorflow as tf
 from tf_agents.environments import py_environment
+from tf_agents.specs import array_spec
 
 import envs
 from safer_tf.common import errors
 from safer_tf.common import files
+from safer_tf.common import labels
 from safer_tf.common import layout
 from safer_tf.common import provenance
 from safer_tf.prior import export
@@ -214,13 +217,17 @@ def _is_finished(directory: str, identity: dict[str, Any]) -> bool:
 def _checked(
     env: py_environment.PyEnvironment, task: str
 ) -> py_environment.PyEnvironment:
-  """The environment, if it tells what is counted."""
-  env.reset()
-  info = env.get_info()
-  if not {'unsafe', 'success'} <= set(info or ()):
+  """The environment, if it tells what is counted and observes as it says."""
+  observation = labels.seeded_reset(env, task, 0).observation
+  spec = env.observation_spec()
+  found = (np.shape(observation), getattr(observation, 'dtype', None))
+  if isinstance(spec, array_spec.ArraySpec) and found != (
+      tuple(spec.shape), spec.dtype
+  ):
     raise errors.UserError(
-        f'Environment {task}: after a reset get_info() gives '
-        f'{sorted(info or ())}; expected `unsafe` and `success` '
-        '(docs/data.md).'
+        f'Environment {task}: after a reset its observation is of shape '
+        f'{list(found[0])} and dtype {found[1]}, by its spec of '
+        f'{list(spec.shape)} and {np.dtype(spec.dtype)}. Cast it in the '
+        'environment.'
     )
   return env

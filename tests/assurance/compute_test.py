@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
@@ -184,6 +185,17 @@ def test_a_bound_that_admits_nothing_is_an_error_with_numbers(
 ):
   monkeypatch.setattr(bounds, 'exact_bound', lambda *_: bounds.NOTHING)
   with pytest.raises(errors.UserError, match='admits nothing.*episodes'):
+    compute.compute_assurance(root, prior='safer')
+
+
+def test_a_calibration_split_without_unsafe_steps_is_an_error(
+    root, found, monkeypatch
+):
+  safe = dataclasses.replace(
+      found[2], unsafe=np.zeros_like(found[2].unsafe)
+  )
+  monkeypatch.setattr(latents_lib, 'labelled_latents', lambda *_: safe)
+  with pytest.raises(errors.UserError, match='has no unsafe step'):
     compute.compute_assurance(root, prior='safer')
 
 

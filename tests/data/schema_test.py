@@ -57,3 +57,18 @@ def test_an_environment_with_another_action_range_is_refused():
 
   with pytest.raises(errors.UserError, match=r'expected \[-1, 1\]'):
     schema.EpisodeSpec.of_env(Stronger('left'))
+
+
+@pytest.mark.parametrize('spec', [
+    array_spec.ArraySpec((2,), np.float32),
+    array_spec.BoundedArraySpec((2,), np.float64, -1, 1),
+])
+def test_actions_that_no_agent_takes_are_not_collected(spec):
+
+  class Other(fakes.PointEnv):
+
+    def action_spec(self):
+      return spec
+
+  with pytest.raises(errors.UserError, match='expected float32 in'):
+    schema.EpisodeSpec.of_env(Other('left'))

@@ -166,6 +166,20 @@ def test_unsuitable_episode_is_refused_and_leaves_no_dataset(tmp_path):
   assert len([name for name in os.listdir(path) if 'tfrecord' in name]) == 1
 
 
+def test_an_index_does_not_outlive_its_shards(path, episodes):
+  def interrupted():
+    yield from episodes[:3]
+    raise KeyboardInterrupt
+
+  os.remove(os.path.join(path, layout.STAGE))
+  with pytest.raises(KeyboardInterrupt):
+    dataset.write_dataset(
+        path, fakes.VECTOR_SPEC, interrupted(), episodes_per_shard=1
+    )
+  with pytest.raises(errors.UserError, match='not finished.*write them again'):
+    store_lib.EpisodeStore(path)
+
+
 def test_a_finished_dataset_is_not_written_over(path, episodes):
   before = store_lib.EpisodeStore(path).fingerprint()
   with pytest.raises(errors.UserError, match='holds a dataset already'):
@@ -184,6 +198,9 @@ def test_a_finished_dataset_is_not_written_over(path, episodes):
     ({'reward': lambda e: None}, 'no rewards'),
     ({'reward': lambda e: [[1], [1, 2]]}, 'ragged'),
     ({'noise': lambda e: None}, 'noise is None'),
+    ({'task': lambda e: 'a/b'}, "task is 'a/b'"),
+    ({'task': lambda e: ''}, "task is ''"),
+    ({'index': lambda e: 1 << 63}, 'index is 9.*63 bits'),
     ({'noise': lambda e: np.nan}, 'noise is nan'),
     ({'success': lambda e: 0.7}, 'success is 0.7'),
     ({'success': lambda e: e.unsafe}, 'success is'),

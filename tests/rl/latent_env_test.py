@@ -143,6 +143,7 @@ def test_clip_rate_counts_steps_with_a_clipped_action(prior):
 @pytest.mark.parametrize('latent, message', [
     ([np.nan, 0.0], 'not finite'), ([0.0, np.inf], 'not finite'),
     ([0.9, 0.0], 'outside the bound.*ActionClipWrapper'),
+    ([0.1, 0.1, 0.1], r'shape \[3\]; expected \[2\]'),
 ])
 def test_refuses_bad_latents(prior, latent, message):
   env = latent_env.LatentActionEnvironment(fakes.ReachEnv(), prior, 0.7)
@@ -150,6 +151,26 @@ def test_refuses_bad_latents(prior, latent, message):
   with pytest.raises(errors.UserError, match=message):
     env.step(np.array(latent, np.float32))
   env.step(np.float32([0.7, -0.7]))  # The bound itself is what tanh reaches.
+
+
+def test_an_observation_that_is_not_finite_moves_nothing(prior):
+  steps = []
+
+  class Env(fakes.ReachEnv):
+
+    def _step(self, action):
+      steps.append(action)
+      return super()._step(action)
+
+    def _observe(self):
+      return super()._observe() * (np.nan if steps else 1)
+
+  env = latent_env.LatentActionEnvironment(Env(), prior, 0.7)
+  env.reset()
+  env.step(np.float32([0.1, 0.1]))
+  with pytest.raises(errors.UserError, match='No step was taken'):
+    env.step(np.float32([0.1, 0.1]))
+  assert len(steps) == 1
 
 
 @pytest.mark.parametrize('bound', [0.0, -1.0, np.nan, np.inf, 'assurance'])

@@ -99,6 +99,27 @@ class _SilentEnv(fakes.ReachEnv):
     return None
 
 
+class _SilentLaterEnv(fakes.ReachEnv):
+  """Whose labels are text after a step."""
+
+  def get_info(self):
+    labels = super().get_info()
+    return {**labels, 'unsafe': 'False'} if self._steps else labels
+
+
+class _DoubleEnv(fakes.ReachEnv):
+  """Gives what NumPy computes, which is not what its spec says."""
+
+  def _observe(self):
+    return super()._observe().astype(np.float64)
+
+
+class _BadRewardEnv(fakes.ReachEnv):
+
+  def _step(self, action):
+    return super()._step(action)._replace(reward=np.float32('nan'))
+
+
 class _CountingEnv(fakes.ReachEnv):
   """Counts what happened, and dies at a given step."""
 
@@ -115,6 +136,16 @@ class _CountingEnv(fakes.ReachEnv):
     time_step = super()._step(action)
     self.unsafe += self._info['unsafe']
     return time_step
+
+
+def test_what_no_checkpoint_holds_is_told_to_begin_anew(root, capsys):
+  with pytest.raises(_Killed):
+    _train(root, lambda name: _CountingEnv(dies_at=30), num_steps=50)
+  assert 'starts anew' not in capsys.readouterr().out
+  env = _CountingEnv()
+  _train(root, lambda name: env, num_steps=50)
+  assert 'before its first checkpoint' in capsys.readouterr().out
+  assert env.actions == 50
 
 
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path, prior_dir):
@@ -391,6 +422,9 @@ def test_learns_a_trivial_task(root):
     ({'prior_probability': 0.9}, 'prior_probability'),
     ({'make_env': lambda name: fakes.ReachEnv(images=True)}, 'observations'),
     ({'make_env': lambda name: _SilentEnv()}, 'unsafe.*data.md'),
+    ({'make_env': lambda name: _DoubleEnv()}, 'float64, by its spec of'),
+    ({'make_env': lambda name: _BadRewardEnv()}, 'reward of .* is nan'),
+    ({'make_env': lambda name: _SilentLaterEnv()}, "gives unsafe = 'False'"),
 ])
 def test_refuses_bad_config_and_leaves_no_result(root, changes, message):
   with pytest.raises(errors.UserError, match=message):
