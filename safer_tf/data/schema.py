@@ -53,8 +53,8 @@ class EpisodeSpec:
           f'{type(env).__name__} cannot be collected: expected one observation '
           f'array and one action vector, found {observation} and {action}.'
       )
-    low, high = (getattr(action, name, None) for name in ('minimum', 'maximum'))
-    if low is None or action.dtype != np.float32:
+    low, high = getattr(action, 'minimum', ()), getattr(action, 'maximum', ())
+    if not np.size(low) or action.dtype != np.float32:
       raise errors.UserError(
           f'{type(env).__name__} cannot be collected: its actions are '
           f'{action}; expected float32 in [-1, 1], a BoundedArraySpec.'
