@@ -187,8 +187,13 @@ def test_own_encoders_quote_what_is_recorded():
   assert len(shown) == 3
   for (name, *cells), method in zip(shown, ('sac', 'parrot', 'safer')):
     assert name.lower() == method
-    for text, variant in zip(cells, ('own_encoder', 'prior_batch_64')):
-      _agrees(text, recorded, method, variant, [_TASKS[1]])
+    columns = [
+        (variant, task) for task in _TASKS[:2]
+        for variant in ('own_encoder', 'prior_batch_64')
+    ]
+    assert len(cells) == len(columns)
+    for text, (variant, task) in zip(cells, columns):
+      _agrees(text, recorded, method, variant, [task])
 
 
 _ALONE = {
@@ -273,7 +278,8 @@ def test_readme_quotes_new_flows_as_recorded():
 
 
 @pytest.mark.parametrize('table, seed, variant, start', [
-    ('ablations', '1', 'default', "second seed of SAFER's new flow: "),
+    ('ablations', '1', 'default', "more seeds of SAFER's new flow: "),
+    ('ablations', '2', 'default', 'touched 9.7%; '),
     ('tradeoff', '0', 'tradeoff_range_0.16', 'tradeoff.csv)), seed 0: '),
 ])
 def test_other_runs_of_the_new_flow_are_told_as_recorded(
@@ -291,6 +297,14 @@ def test_other_runs_of_the_new_flow_are_told_as_recorded(
   assert float(touched.partition('%')[0]) == pytest.approx(
       _touched(recorded, ('safer_refit', variant)), abs=0.051
   )
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/results.md'])
+def test_three_seeds_of_the_new_flow_are_told_as_recorded(page):
+  recorded = _recorded('seen', 'ablations')
+  text = ' '.join((_TOP / page).read_text().split())
+  told = re.search(r'[Oo]ver three seeds (?:it has )?([\d.± /,]+\d)', text)[1]
+  _agrees(told, recorded, 'safer_refit', 'default', _TASKS, digits=1)
 
 
 def _pages():
@@ -412,4 +426,8 @@ def test_the_recipe_for_gym_gives_what_stages_ask_for():
   assert env.get_info() == {'unsafe': False, 'success': False}
   env.step(np.float32([1, -0.5]))
   np.testing.assert_allclose(inner.action, [4, -1])
+  limited = names['MyGym'](gym.wrappers.TimeLimit(Cart(), 2))
+  limited.reset()
+  discounts = [limited.step(np.float32([1, 0])).discount for _ in range(2)]
+  assert limited.current_time_step().is_last() and discounts == [1, 1]
   assert env.get_info() == {'unsafe': True, 'success': True}
