@@ -2,7 +2,8 @@
 
 A cell is one binary's command line, the file that says it is finished, and the
 cells whose output it reads. It is a pure function of config and seed, so it
-may run anywhere, once.
+may run anywhere, once; but for the rounding of another kind of processor, and
+of another number of cores where it takes the whole machine.
 """
 
 from __future__ import annotations

@@ -52,8 +52,9 @@ class LocalPool:
 
     Args:
       log_dir: directory of the cells' logs.
-      workers: cells at a time; one for each core if None. The cores are
-        shared out evenly.
+      workers: cells at a time; one for each core if None. Each has one
+        thread, however many there are, as on Ray: sums by more round
+        otherwise, and what an agent learns follows the last bit.
     """
     cores = os.cpu_count() or 1
     self.workers = workers or cores
@@ -87,8 +88,7 @@ class LocalPool:
     self._threads.shutdown()
 
   def _run(self, cell: cells.Cell) -> str:
-    share = max(1, self._cores // self.workers)
-    threads = self._cores if cell.whole_machine else share
+    threads = self._cores if cell.whole_machine else 1
     try:
       code = process.run_cell(
           cell, self._log_dir, threads, self._note, lambda: self._stopping

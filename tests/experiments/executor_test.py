@@ -205,12 +205,29 @@ def test_the_tail_of_a_log_resolves_progress_bars(tmp_path):
   assert process.fraction(str(tmp_path / 'none.log')) == 0.0
 
 
-def test_threads_are_shared_out(tmp_path):
+def test_a_cell_has_the_threads_that_it_is_given(tmp_path):
   script = 'import os; print(os.environ["TF_NUM_INTRAOP_THREADS"])'
   cell = _cell(tmp_path, 'threads', script)
   process.run_cell(cell, str(tmp_path / 'logs'), 3)
   log = process.log_path(cell, str(tmp_path / 'logs'))
   assert process.tail(log, 1) == ['3']
+
+
+@pytest.mark.parametrize('whole', [False, True])
+def test_the_threads_of_a_cell_do_not_depend_on_the_workers(
+    tmp_path, monkeypatch, whole
+):
+  monkeypatch.setattr(os, 'cpu_count', lambda: 6)
+  given = []
+  monkeypatch.setattr(
+      process, 'run_cell', lambda cell, logs, threads, *_: given.append(threads)
+  )
+  cell = dataclasses.replace(_cell(tmp_path, 'a'), whole_machine=whole)
+  for workers in (1, 2, None):
+    pool = executor.LocalPool(str(tmp_path), workers)
+    pool.start(cell).result()
+    pool.stop()
+  assert given == 3 * [6 if whole else 1]
 
 
 def test_inputs_of_finished_cells_alone_are_left_out(tmp_path):
