@@ -66,7 +66,7 @@ class State(NamedTuple):
 
 
 class ExtractionEnv(py_environment.PyEnvironment):
-  """A 5-joint arm lifts an object out of a container that fits it.
+  """A 5-joint arm lifts an object out of a narrow container.
 
   Observation: uint8 [48, 48, 3] from one fixed camera. Action: float32 [6] in
   [-1, 1]: dx, dy, dz, pitch, roll of the tool and the gripper. Reward: +1 at

@@ -23,6 +23,7 @@ from safer_tf.benchmark import timing
 from safer_tf.common import config
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.common import provenance
 from safer_tf.data import collect
 from safer_tf.evaluation import figures
 
@@ -275,10 +276,11 @@ def _curve(
   path = os.path.join(
       _agent_dir(run_dir, encoder, version, seed), layout.CURVE
   )
+  revision = provenance.git_revision()
   return [
       {
           'encoder': encoder, 'version': version, 'seed': seed,
-          'env_steps': step, 'success_rate': rate,
+          'env_steps': step, 'success_rate': rate, 'git_revision': revision,
       } for step, rate in read_curve(path, num_steps)
   ]
 

@@ -1,10 +1,13 @@
-"""What an environment's `get_info` says of its last step."""
+"""What an environment has to give: labels of its steps, a seed, an end."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from safer_tf.common import errors
+
+# Steps after which an episode is taken for one that never ends.
+LONGEST_EPISODE = 20_000
 
 
 class Labels(NamedTuple):
@@ -71,3 +74,20 @@ def seeded_reset(env: Any, task: str, seed: int) -> Any:
         'expected seed(int) and get_info() with `unsafe` and `success`.'
     ) from error
   return time_step
+
+
+def check_length(num_steps: int) -> None:
+  """Tells an environment without a time limit, which would be waited for.
+
+  Args:
+    num_steps: of the episode so far.
+
+  Raises:
+    UserError: they are more than `LONGEST_EPISODE`.
+  """
+  if num_steps > LONGEST_EPISODE:
+    raise errors.UserError(
+        f'An episode has not ended after {LONGEST_EPISODE:,} steps: give the '
+        'environment a time limit, with discount 1 where it ends an episode '
+        '(docs/data.md).'
+    )

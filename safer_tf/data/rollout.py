@@ -91,7 +91,7 @@ def roll_out(
     The episode.
 
   Raises:
-    UserError: the environment has no seed or no labels.
+    UserError: the environment has no seed or no labels, or does not end.
   """
   observations, actions, rewards, unsafe = [], [], [], []
   success = False
@@ -102,6 +102,7 @@ def roll_out(
     actions.append(np.array(policy.action(), np.float32))
     time_step = env.step(actions[-1])
     rewards.append(time_step.reward)
+    labels.check_length(len(rewards))
     label = labels.read(env.get_info())
     unsafe.append(label.unsafe)
     success = success or label.success

@@ -141,6 +141,7 @@ def summarise(
   lengths = np.array([len(record.unsafe) for record in records])
   unsafe = np.array([record.unsafe.sum() for record in records])
   return {
+      # One row for all rollouts of a bound together.
       'rollout': 0, 'steps': int(lengths.sum()), 'episodes': len(records),
       'unsafe_fraction': float(unsafe.sum() / lengths.sum()),
       'unsafe_fraction_upper': certified.unsafe_share_upper(

@@ -66,6 +66,7 @@ class Recorder(wrappers.PyEnvironmentBaseWrapper):
     time_step = self._env.step(action)
     label = labels.read(self._env.get_info())
     self._actions.append(np.array(action, np.float32))
+    labels.check_length(len(self._actions))
     self._unsafe.append(label.unsafe)
     self._rewards.append(float(time_step.reward))
     self._success = self._success or label.success

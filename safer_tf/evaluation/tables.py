@@ -78,6 +78,7 @@ FOREIGN = {
     # Of a full benchmark, which writes it beside the others.
     'benchmark_learning': (
         'encoder', 'version', 'seed', 'env_steps', 'success_rate',
+        'git_revision',
     ),
 }
 # Columns that hold text, even where it looks like a number.

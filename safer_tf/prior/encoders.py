@@ -2,9 +2,10 @@
 
 An encoder factory takes the observation's shape and returns a built Keras
 model from float32 observations [B, ...] to embeddings [B, E]. Point the gin
-value `SkillPrior.make_encoder` at a factory of your own to plug one in. It is
-called as in inference, in training too: dropout does nothing, and batch
-normalisation keeps its first statistics.
+value `SkillPrior.make_encoder` at a factory of your own to plug one in. A layer
+`Standardise` in it is adapted to the training data. It is called as in
+inference, in training too: dropout does nothing, and batch normalisation keeps
+its first statistics.
 """
 
 from __future__ import annotations
@@ -12,11 +13,48 @@ from __future__ import annotations
 from typing import Sequence
 
 import gin
+import numpy as np
 import tensorflow as tf
 
 from safer_tf.common import errors
 
 _layers = tf.keras.layers
+
+# A component that varies by less than this share of its size is a constant.
+_CONSTANT = 1e-6
+
+
+class Standardise(_layers.Layer):
+  """Takes vectors to mean 0 and standard deviation 1, once it is told theirs.
+
+  Keras' own `Normalization` keeps what it adapted to as constants, which a
+  restored checkpoint does not replace.
+  """
+
+  def build(self, input_shape: tf.TensorShape) -> None:
+    """Makes its variables: it leaves vectors as they are."""
+    self.mean, self.stddev = (
+        self.add_weight(
+            name, (input_shape[-1],), tf.float32, initial, trainable=False
+        ) for name, initial in (('mean', 'zeros'), ('stddev', 'ones'))
+    )
+    super().build(input_shape)
+
+  def call(self, vectors: tf.Tensor) -> tf.Tensor:
+    """Standardises vectors [B, size]."""
+    return (vectors - self.mean) / self.stddev
+
+  def adapt(self, vectors: np.ndarray) -> None:
+    """Takes over the mean and the standard deviation of vectors.
+
+    Args:
+      vectors: float [N, size]; a component that is the same in all of them is
+        centred alone.
+    """
+    mean, stddev = vectors.mean(0, np.float64), vectors.std(0, np.float64)
+    constant = stddev <= _CONSTANT * np.abs(mean)
+    self.mean.assign(mean)
+    self.stddev.assign(np.where(constant, 1.0, stddev))
 
 
 @gin.configurable
@@ -52,7 +90,7 @@ def vector_encoder(
     shape: Sequence[int], hidden: Sequence[int] = (128,),
     embedding_dim: int = 128,
 ) -> tf.keras.Model:
-  """An MLP for observations that are vectors.
+  """An MLP for observations that are vectors, which it standardises.
 
   Args:
     shape: [size] of an observation.
@@ -64,7 +102,7 @@ def vector_encoder(
   """
   units = (*hidden, embedding_dim)
   return tf.keras.Sequential(
-      [tf.keras.Input(shape)]
+      [tf.keras.Input(shape), Standardise(name='standardise')]
       + [_layers.Dense(count, activation='relu') for count in units],
       name='vector_encoder',
   )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
+
+# Nats below the uniform density over the action range at which an unsafe tuple
+# is left alone: -8 nats for 6 actions.
+_FLOOR_DEPTH = 8.0 - 6 * math.log(2)
 
 
 class Terms(NamedTuple):
@@ -41,6 +46,21 @@ def weighted_mean(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
   return tf.math.divide_no_nan(
       tf.reduce_sum(values * weight), tf.reduce_sum(weight)
   )
+
+
+def default_unsafe_floor(action_size: int) -> float:
+  """The floor where none is set.
+
+  It goes with the uniform density, -ln 2 nats for each action in [-1, 1]: one
+  that is fit for few actions lies above that of many, and nothing is pushed.
+
+  Args:
+    action_size: A.
+
+  Returns:
+    Nats; -8 for 6 actions.
+  """
+  return round(-_FLOOR_DEPTH - action_size * math.log(2), 9)
 
 
 def anchor_distance(

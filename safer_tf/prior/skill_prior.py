@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Callable, Sequence
 
 import gin
+import numpy as np
 import tensorflow as tf
 
 from safer_tf.prior import encoders
@@ -61,6 +62,26 @@ class SkillPrior(tf.Module):
   def flow_variables(self) -> tuple[tf.Variable, ...]:
     """The trainable variables of f(z; s, c) alone."""
     return self._flow.trainable_variables
+
+  @property
+  def standardises(self) -> bool:
+    """Whether the encoder has a layer that `adapt` is for."""
+    return bool(self._standardising())
+
+  def adapt(self, observations: np.ndarray) -> None:
+    """Tells the encoder the observations' mean and standard deviation.
+
+    Args:
+      observations: float [N, ...].
+    """
+    for layer in self._standardising():
+      layer.adapt(observations)
+
+  def _standardising(self) -> list[encoders.Standardise]:
+    return [
+        layer for layer in self._encoder.layers
+        if isinstance(layer, encoders.Standardise)
+    ]
 
   def on_embeddings(self) -> SkillPrior:
     """This prior's posterior and flow, for embeddings in place of observations.

@@ -25,11 +25,14 @@ from safer_tf.prior import export
 from safer_tf.prior import journal as journal_lib
 from safer_tf.prior import learner as learner_lib
 from safer_tf.prior import likelihoods
+from safer_tf.prior import objective
 from safer_tf.prior import protocols
 from safer_tf.prior import settings as settings_lib
 from safer_tf.prior import skill_prior
 
 _FAILED_BATCH = 'failed_batch.npz'
+# Whose observations tell a mean and a standard deviation.
+_ADAPT_EPISODES = 1_000
 
 
 @gin.configurable(denylist=['root_dir', 'seed'])
@@ -51,7 +54,7 @@ def train_prior(
     max_gradient_norm: float = 10.0,
     unsafe_weight: float = 0.5,
     kl_weight: float = 0.01,
-    unsafe_floor: float = -8.0,
+    unsafe_floor: Optional[float] = None,
     freeze_below: float = -1000.0,
     sample_context: bool = True,
     validation_interval: int = 500,
@@ -88,7 +91,8 @@ def train_prior(
     unsafe_weight: lambda of Eq. 4.
     kl_weight: weight of the KL terms; 1 is Eq. 4.
     unsafe_floor: an unsafe step below this log-likelihood, in nats, is left
-      alone.
+      alone. None: -8 for 6 actions, and as far below the uniform density for
+      others (`objective.default_unsafe_floor`).
     freeze_below: the unsafe term is frozen while its batch mean is below this,
       in nats.
     sample_context: whether c is drawn from its posterior or is its mean.
@@ -118,6 +122,10 @@ def train_prior(
   directory = layout.prior_dir(root_dir, protocol, prior)
   data_dir = layout.data_dir(root_dir)
   store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
+  if unsafe_floor is None:
+    settings['unsafe_floor'] = objective.default_unsafe_floor(
+        store.spec.action_size
+    )
   inputs = {layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX)}
   new_tasks = [
       task for task in protocols.new_tasks(protocol)
@@ -146,6 +154,12 @@ def train_prior(
     return layout.export_dir(root_dir, protocol, prior)
   if source is not None:
     export.take_features(model, source, store.spec.observation_dtype)
+  elif model.standardises:
+    model.adapt(np.concatenate([
+        store.read(number).observation for number in pipeline.episodes_of(
+            store, 'train', _ADAPT_EPISODES
+        )
+    ]))
   learner = learner_lib.Learner(
       model if source is None else model.on_embeddings(),
       learner_lib.make_optimizer(
@@ -254,7 +268,14 @@ class _Run:
     step = self._settings['num_steps']
     if self._settings['export_which'] == 'best':
       self._checkpoints.restore_best()
-      step = self._checkpoints.best_step or step
+      if self._checkpoints.best_step:
+        step = self._checkpoints.best_step
+      else:
+        print(
+            'No validation had an objective that is a number (are there safe '
+            'steps of successful episodes among the validation episodes?): '
+            'exported is the last step, not the best.'
+        )
     measure = likelihoods.measurer(self._model)
     found = measure(pipeline.sweep(self._store, 'test'))
     self._write(found, layout.LIKELIHOODS)

@@ -74,7 +74,7 @@ def prior_explore(
 ) -> Collector:
   """Prior-Explore: the prior's action with some probability, else another's.
 
-  Source: the paper's Appendix E.3, after Singh et al. 2021 (PARROT).
+  Source: the paper's Appendix E, after Singh et al. 2021 (PARROT).
 
   Args:
     base: chooses the remaining actions.

@@ -28,3 +28,9 @@ def test_truths_of_any_kind_are_read(unsafe, success):
 def test_anything_else_is_refused(info):
   with pytest.raises(errors.UserError, match='get_info.. gives .*expected'):
     labels.read(info)
+
+
+def test_an_episode_without_an_end_is_told():
+  labels.check_length(labels.LONGEST_EPISODE)
+  with pytest.raises(errors.UserError, match='not ended after 20,000 steps'):
+    labels.check_length(labels.LONGEST_EPISODE + 1)

@@ -116,3 +116,23 @@ def test_each_priors_bounds_have_a_figure_of_their_own(monkeypatch):
     entry.draw()
   assert shown == [[rows[2]], [rows[1]], [rows[0]]]
   assert 'new flow' in found[1].title
+
+
+def test_ablations_alone_stand_beside_their_references(monkeypatch):
+  shown = []
+  monkeypatch.setattr(
+      figures, 'method_bars', lambda rows: shown.extend(rows)
+  )
+  safer, *others = (
+      runs.row(
+          method, 0.5, 10, task=_FIRST, latent_bound=0.3,
+          max_unsafe_fraction=0.0,
+      ) for method in (
+          'safer', 'safer_no_context', 'safer_refit', 'safer_second'
+      )
+  )
+  tables = {'table1': [safer], 'ablations': others}
+  for entry in gallery.entries(lambda name: tables.get(name, [])):
+    if entry.name == 'ablations':
+      entry.draw()
+  assert {row['method'] for row in shown} == {'safer', 'safer_no_context'}

@@ -19,6 +19,7 @@ from safer_tf.evaluation import figures
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import outcome
 from safer_tf.evaluation import report
+from safer_tf.evaluation import tables
 from safer_tf.evaluation import variants
 from tests.evaluation import runs
 
@@ -152,8 +153,8 @@ def test_the_sweep_shows_table_1s_bound_too(root, monkeypatch):
 def test_the_benchmarks_curves_are_drawn_again(tmp_path):
   results_dir = tmp_path / layout.RESULTS_DIR
   results_dir.mkdir()
-  text = 'encoder,version,seed,env_steps,success_rate\n' + '\n'.join(
-      f'own,{version},{seed},{step},{step / 3000}'
+  text = ','.join(tables.FOREIGN['benchmark_learning']) + '\n' + '\n'.join(
+      f'own,{version},{seed},{step},{step / 3000},abc'
       for version in ('fast', 'plain') for seed in (0, 1)
       for step in (1000, 2000)
   )

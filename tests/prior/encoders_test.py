@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from safer_tf.common import errors
 from safer_tf.prior import encoders
@@ -19,3 +20,24 @@ def test_default_encoder_embeds_images_and_vectors(shape):
 def test_an_observation_of_another_rank_is_told():
   with pytest.raises(errors.UserError, match=r'\[4, 5\].*make_encoder'):
     encoders.default_encoder((4, 5))
+
+
+def test_vectors_are_standardised_by_what_they_were_adapted_to():
+  random = np.random.default_rng(0)
+  vectors = random.normal([5, -300, 0, 7], [1e-4, 20, 3, 0], [500, 4])
+  layer = encoders.Standardise()
+  given = vectors.astype('f')
+  # Left alone before.
+  np.testing.assert_array_equal(layer(given), given)
+  layer.adapt(given)
+  found = layer(given).numpy()
+  np.testing.assert_allclose(found.mean(0), 0, atol=0.02)
+  # 1e-4 beside 5 has two digits in float32.
+  np.testing.assert_allclose(found.std(0), [1, 1, 1, 0], atol=0.01)
+
+
+def test_a_vector_that_never_varies_is_no_division_by_zero():
+  layer = encoders.Standardise()
+  layer.build(tf.TensorShape([None, 2]))
+  layer.adapt(np.zeros([9, 2], 'f'))
+  np.testing.assert_array_equal(layer(np.ones([1, 2], 'f')), [[1, 1]])

@@ -66,7 +66,6 @@ _SAFER = {
     'train_prior.unsafe_weight': 0.5,
     'train_prior.kl_weight': 0.01,
     'train_prior.sample_context': True,
-    'train_prior.unsafe_floor': -8.0,
     'SkillPrior.uses_context': True,
     'SkillPrior.context_dim': 8,
     'image_encoder.filters': (16, 32, 64),

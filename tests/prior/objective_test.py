@@ -87,3 +87,13 @@ def test_kl_equals_tfp():
   np.testing.assert_allclose(
       objective.kl_to_prior(mean, stddev), expected, rtol=1e-5
   )
+
+
+def test_the_floor_is_as_far_below_the_uniform_density_for_any_action():
+  assert objective.default_unsafe_floor(6) == -8.0
+  for size in (2, 14):
+    uniform = tfd.Independent(tfd.Uniform([-1.0] * size, 1.0), 1)
+    depth = uniform.log_prob(tf.zeros(size)).numpy() - (
+        objective.default_unsafe_floor(size)
+    )
+    assert depth == pytest.approx(3.84, abs=0.01)

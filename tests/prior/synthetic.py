@@ -18,7 +18,7 @@ IMAGE = schema.EpisodeSpec((12, 12, 3), 'uint8', ACTION_SIZE)
 def write(
     root_dir: str, spec: schema.EpisodeSpec = VECTOR,
     tasks: Sequence[str] = ('one', 'two'), per_task: int = 100, steps: int = 8,
-    broken: Sequence[str] = (),
+    broken: Sequence[str] = (), scale: float = 1.0, offset: float = 0.0,
 ) -> None:
   """Writes a dataset below a run directory.
 
@@ -29,16 +29,18 @@ def write(
     per_task: episodes of each.
     steps: of the longest episode.
     broken: tasks whose observations are so large that the loss overflows.
+    scale: of the observations of vectors, here and below.
+    offset: beside 0.
   """
   dataset.write_dataset(
       layout.data_dir(root_dir), spec,
-      _episodes(spec, tasks, per_task, steps, broken),
+      _episodes(spec, tasks, per_task, steps, broken, scale, offset),
   )
 
 
 def _episodes(
     spec: schema.EpisodeSpec, tasks: Sequence[str], per_task: int, steps: int,
-    broken: Sequence[str],
+    broken: Sequence[str], scale: float, offset: float,
 ) -> Iterator[schema.Episode]:
   random = np.random.default_rng(0)
   for task in tasks:
@@ -51,7 +53,9 @@ def _episodes(
       action += 0.05 * random.normal(size=action.shape)
       if spec.observation_dtype == 'uint8':
         state = np.round(state * 255)
-      elif task in broken:
+      else:
+        state = scale * state + offset
+      if task in broken:
         state[:] = 1e38
       yield schema.Episode(
           observation=state.astype(spec.observation_dtype),

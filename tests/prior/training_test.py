@@ -15,6 +15,7 @@ from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.data import store as store_lib
+from safer_tf.prior import encoders
 from safer_tf.prior import export
 from safer_tf.prior import learner
 from safer_tf.prior import protocols
@@ -102,6 +103,45 @@ def test_learns_which_actions_are_safe(root):
   assert record['test']['auc'] > 0.9
   events = os.listdir(os.path.join(directory, layout.TENSORBOARD_DIR))
   assert any('tfevents' in name for name in events)
+
+
+def test_observations_in_any_unit_train_the_same_prior(tmp_path):
+  """A toy's in millimetres instead of metres, and one far from 0."""
+  found = []
+  for name, scale, offset in (('metres', 1.0, 0.0), ('other', 1000.0, 500.0)):
+    root = str(tmp_path / name)
+    synthetic.write(root, per_task=60, scale=scale, offset=offset)
+    training.train_prior(root)
+    found.append(_history(root)[-1])
+  for column, value in found[0].items():
+    assert float(found[1][column]) == pytest.approx(
+        float(value), rel=1e-2, abs=1e-3
+    )
+
+
+def test_the_floor_goes_with_the_number_of_actions(root):
+  directory = layout.prior_dir(root, 'seen', 'safer')
+  path = os.path.join(directory, layout.SETTINGS)
+  training.train_prior(root)
+  floor = files.read_json(path, 'it')['train_prior']['unsafe_floor']
+  assert floor == pytest.approx(-8 + 3 * np.log(2))  # 3 actions.
+  gin.bind_parameter('train_prior.unsafe_floor', -20.0)
+  with pytest.raises(errors.UserError, match='unsafe_floor was -5.92'):
+    training.train_prior(root)
+
+
+def test_a_validation_that_says_nothing_is_told(root, monkeypatch, capsys):
+  training.train_prior(root)
+  assert 'not the best' not in capsys.readouterr().out
+  monkeypatch.setattr(
+      training.likelihoods, 'statistics',
+      lambda *unused, **others: {'objective': float('nan')},
+  )
+  gin.bind_parameter('train_prior.prior', 'other')
+  training.train_prior(root)
+  assert 'exported is the last step, not the best' in capsys.readouterr().out
+  stage = os.path.join(layout.prior_dir(root, 'seen', 'other'), layout.STAGE)
+  assert files.read_json(stage, 'it')['exported_step'] == 6
 
 
 class _Killed(Exception):
@@ -405,7 +445,9 @@ def test_held_out_leaves_out_the_evaluation_tasks(tmp_path):
   tasks = protocols.training_tasks(protocols.HELD_OUT)
   assert set(tasks) == set(envs.ALL) - set(envs.EVALUATION)
   assert len(tasks) == 34
-  # What is never read cannot spoil the loss, nor the choice of the best.
+  # What is never read cannot spoil the loss, nor the choice of the best. (As it
+  # is: standardised, the broken ones would be as small as the others.)
+  gin.bind_parameter('SkillPrior.make_encoder', encoders.no_encoder)
   synthetic.write(
       str(tmp_path), tasks=envs.ALL, per_task=10, steps=4,
       broken=envs.EVALUATION,
