@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from safer_tf.common import errors
+
 DATA_DIR = 'data'
 PRIORS_DIR = 'priors'
 AGENTS_DIR = 'agents'
@@ -65,7 +67,9 @@ def shard(task: str, number: int) -> str:
 
 def prior_dir(root_dir: str, protocol: str, prior: str) -> str:
   """Directory of one trained prior, e.g. `priors/seen/safer`."""
-  return os.path.join(root_dir, PRIORS_DIR, protocol, prior)
+  return os.path.join(
+      root_dir, PRIORS_DIR, *_named(protocol=protocol, prior=prior)
+  )
 
 
 def export_dir(root_dir: str, protocol: str, prior: str) -> str:
@@ -79,7 +83,9 @@ def agent_dir(
 ) -> str:
   """Directory of one cell: one agent trained on one task with one seed."""
   return os.path.join(
-      root_dir, AGENTS_DIR, protocol, task, method, variant, f'seed{seed}'
+      root_dir, AGENTS_DIR, *_named(
+          protocol=protocol, task=task, method=method, variant=variant
+      ), f'seed{seed}'
   )
 
 
@@ -100,3 +106,14 @@ def calibration_file(
   return os.path.join(
       prior_dir(root_dir, protocol, prior), CALIBRATION_DIR, f'{task}.json'
   )
+
+
+def _named(**names: str) -> list[str]:
+  """Names of directories, none of which may lead elsewhere."""
+  for what, name in names.items():
+    if not name or name.startswith('.') or os.sep in name:
+      raise errors.UserError(
+          f'The {what} is {name!r}: expected a name for a directory, without '
+          f'{os.sep!r} and not beginning with a dot.'
+      )
+  return list(names.values())

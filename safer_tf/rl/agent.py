@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, Optional, Sequence
 
 import gin
@@ -316,13 +317,26 @@ def make_agent(
     An initialised agent.
 
   Raises:
-    UserError: there is no hidden layer.
+    UserError: there is no hidden layer, or a number is out of its range.
   """
   if not hidden_units:
     raise errors.UserError(
         'make_agent.hidden_units is empty: expected the sizes of one or more '
         'hidden layers.'
     )
+  for name, value, highest in (
+      ('actor_learning_rate', actor_learning_rate, math.inf),
+      ('critic_learning_rate', critic_learning_rate, math.inf),
+      ('alpha_learning_rate', alpha_learning_rate, math.inf),
+      ('initial_alpha', initial_alpha, math.inf), ('gamma', gamma, 1),
+      ('target_update_tau', target_update_tau, 1),
+      ('target_update_period', target_update_period, math.inf),
+  ):
+    if not 0 < value <= highest:
+      raise errors.UserError(
+          f'make_agent.{name} is {value!r}: expected a number above 0'
+          + ('.' if math.isinf(highest) else f' and at most {highest}.')
+      )
   tf.keras.utils.set_random_seed(seed)
   adam = tf.keras.optimizers.legacy.Adam
   agent = LatentSacAgent(

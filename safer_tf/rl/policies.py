@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import warnings
+from typing import Iterator
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 from tf_agents.policies import greedy_policy
 from tf_agents.policies import policy_saver
 from tf_agents.specs import tensor_spec
@@ -40,7 +44,7 @@ def save(agent: sac.LatentSacAgent, directory: str) -> None:
       saver = policy_saver.PolicySaver(
           policy, train_step=agent.train_step_counter
       )
-      with files.writing_by_tensorflow(directory):
+      with files.writing_by_tensorflow(directory), _quietly():
         saver.save(os.path.join(beside, name))
     example = _example(agent.time_step_spec)
     loaded = load(beside)
@@ -52,6 +56,19 @@ def save(agent: sac.LatentSacAgent, directory: str) -> None:
           f'The policy saved in {directory} differs from the live one by '
           f'{difference}; check the disk and run the command again.'
       )
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+  """Without TensorFlow's words on names and types of TF-Agents' functions."""
+  before = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  try:
+    with warnings.catch_warnings():
+      warnings.filterwarnings('ignore', 'Encoding a StructuredValue')
+      yield
+  finally:
+    logging.set_verbosity(before)
 
 
 def _example(time_step_spec: ts.TimeStep) -> ts.TimeStep:

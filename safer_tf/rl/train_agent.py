@@ -97,8 +97,9 @@ def train_agent(
       root_dir, protocol, task, method, variant, seed
   )
   _check_choices(
-      action_space, encoder, prior_probability, num_steps=num_steps,
-      batch_size=batch_size, checkpoint_steps=checkpoint_steps,
+      action_space, encoder, prior_probability, latent_bound, initial_steps,
+      num_steps=num_steps, batch_size=batch_size,
+      checkpoint_steps=checkpoint_steps,
   )
   takes_latents = action_space == 'latent' or prior_probability > 0
   loaded, bound, inputs = None, math.inf, {}
@@ -147,7 +148,8 @@ def train_agent(
 
 
 def _check_choices(
-    action_space: str, encoder: str, prior_probability: float, **sizes: int
+    action_space: str, encoder: str, prior_probability: float,
+    latent_bound: Union[str, float], initial_steps: int, **sizes: int,
 ) -> None:
   if action_space not in ('latent', 'raw'):
     raise errors.UserError(
@@ -164,6 +166,16 @@ def _check_choices(
       raise errors.UserError(
           f'train_agent.{name} is {value!r}; expected a number from 1 on.'
       )
+  if not isinstance(initial_steps, int) or initial_steps < 0:
+    raise errors.UserError(
+        f'train_agent.initial_steps is {initial_steps!r}; expected 0 or more.'
+    )
+  if action_space == 'latent' and latent_bound == bounds.UNBOUNDED:
+    raise errors.UserError(
+        'train_agent.latent_bound is \'unbounded\', which is for '
+        'Prior-Explore: a policy of latents ends in a tanh and needs a range. '
+        'Set a number, e.g. 5.0.'
+    )
   if not 0 <= prior_probability <= 1 or (
       prior_probability > 0 and action_space == 'latent'
   ):

@@ -155,6 +155,10 @@ def test_learns_a_trivial_task(root):
     ({'action_space': 'letent'}, 'action_space'),
     ({'encoder': 'pixels'}, 'encoder'),
     ({'batch_size': 0}, 'batch_size is 0'),
+    ({'initial_steps': -4}, 'initial_steps is -4'),
+    ({'latent_bound': 'unbounded'}, 'is for Prior-Explore'),
+    ({'variant': '../../x'}, r"variant is '\.\./\.\./x'"),
+    ({'task': ''}, "task is ''"),
     ({'num_steps': '9'}, "num_steps is '9'"),
     ({'prior_probability': 0.9}, 'prior_probability'),
     ({'make_env': lambda name: fakes.ReachEnv(images=True)}, 'observations'),
@@ -169,10 +173,16 @@ def test_refuses_bad_config_and_leaves_no_result(root, changes, message):
   assert not small_cell.results(root)
 
 
-def test_no_hidden_layer_is_an_error(root):
+@pytest.mark.parametrize('binding, message', [
+    ('hidden_units = ()', 'hidden_units is empty'),
+    ('gamma = 1.5', 'gamma is 1.5.* at most 1'),
+    ('initial_alpha = 0.0', 'initial_alpha is 0.0.*above 0'),
+    ('critic_learning_rate = -1e-3', 'critic_learning_rate is -0.001'),
+])
+def test_what_no_agent_can_have_is_told(root, binding, message):
   with gin.unlock_config():
-    gin.parse_config('make_agent.hidden_units = ()')
-  with pytest.raises(errors.UserError, match='hidden_units is empty'):
+    gin.parse_config(f'make_agent.{binding}')
+  with pytest.raises(errors.UserError, match=message):
     small_cell.train(root)
 
 
