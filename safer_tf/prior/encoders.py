@@ -24,7 +24,7 @@ _layers = tf.keras.layers
 _CONSTANT = 1e-6
 
 
-class Standardise(_layers.Layer):
+class Standardise(tf.keras.layers.Layer):
   """Takes vectors to mean 0 and standard deviation 1, once it is told theirs.
 
   Keras' own `Normalization` keeps what it adapted to as constants, which a
