@@ -227,6 +227,14 @@ def test_priors_alone_quote_what_is_recorded():
         mean(each, bound) for bound in (0.0, 1.0)
         for each in (prior, f'{prior}_refit')
     ], name
+  text = ' '.join((_TOP / 'docs' / 'results.md').read_text().split())
+  for start, prior in (
+      ('with lambda 0.25', 'safer_lambda'),
+      ('without the safety variable', 'safer_no_context'),
+  ):
+    pair = r'([\d.]+ / [\d.]+\d)'
+    found = re.search(f'{start} {pair}(?: at z = 0)? and {pair}', text)
+    assert list(found.groups()) == [mean(prior, 0.0), mean(prior, 1.0)]
 
 
 def _touched(recorded, kind):
