@@ -54,6 +54,11 @@ def run() -> None:
       'workers', None, 'Cells at a time; one for each core if not given.',
       lower_bound=1,
   )
+  flags.register_multi_flags_validator(
+      ['address', 'executor'],
+      lambda given: given['address'] is None or given['executor'] == 'ray',
+      message='--address is of a Ray cluster: add --executor=ray',
+  )
   cli.run(main)
 
 

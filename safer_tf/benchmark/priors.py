@@ -365,9 +365,13 @@ def _sampler(data_dir: str) -> pipeline.RunSampler:
 
 def _learner(kind: type = learner_lib.Learner) -> learner_lib.Learner:
   config.parse([_METHOD], [])
-  names = [field.name for field in dataclasses.fields(learner_lib.Settings)]
-  settings = learner_lib.Settings(seed=0, **{
-      name: _shipped(name) for name in names if name != 'seed'
+  given: dict[str, Any] = {
+      'seed': 0, 'unsafe_floor': objective.default_unsafe_floor(6),
+  }
+  settings = learner_lib.Settings(**given, **{
+      field.name: _shipped(field.name)
+      for field in dataclasses.fields(learner_lib.Settings)
+      if field.name not in given
   })
   optimizer = learner_lib.make_optimizer(
       _shipped('optimizer'), _shipped('learning_rate'),

@@ -89,6 +89,11 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
     raise errors.UserError(explain(error, gin_files)) from error
   for mistake in gin_types.mistakes():
     raise errors.UserError(explain(TypeError(mistake), gin_files))
+  for name in gin_types.unused_macros():
+    raise errors.UserError(explain(ValueError(
+        f'{name} is set and nothing uses it as %{name}: expected the name of a '
+        'macro of these files, or a binding such as train_agent.seed.'
+    ), gin_files))
 
 
 def explain(error: Exception, gin_files: Sequence[str] = ()) -> str:

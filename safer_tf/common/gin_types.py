@@ -1,4 +1,4 @@
-"""Whether gin's values have the types that functions are annotated with."""
+"""Whether gin's values have the annotated types, and are used at all."""
 
 from __future__ import annotations
 
@@ -31,6 +31,32 @@ def mistakes() -> Iterator[str]:
             f'{selector.split(".")[-1]}.{name} = {value!r}, expected '
             f'{expected.replace("typing.", "")}.'
         )
+
+
+def unused_macros() -> Iterator[str]:
+  """Macros that are bound and that no binding refers to.
+
+  Gin takes every name without a dot for a macro, so that a misspelt one, or an
+  argument without its function, is no error of its own.
+  """
+  used = {
+      reference.scoped_selector for values in gin_config._CONFIG.values()
+      for value in values.values() for reference in _references(value)
+  }
+  for scope, selector in gin_config._CONFIG:
+    if selector == 'gin.macro' and f'{scope}/{selector}' not in used:
+      yield scope
+
+
+def _references(value: Any) -> Iterator[gin_config.ConfigurableReference]:
+  """The references in a value, however deep."""
+  if isinstance(value, gin_config.ConfigurableReference):
+    yield value
+  elif isinstance(value, dict):
+    yield from _references((*value, *value.values()))
+  elif isinstance(value, (tuple, list, set)):
+    for each in value:
+      yield from _references(each)
 
 
 def fits(value: Any, hint: Any) -> bool:

@@ -98,6 +98,10 @@ class LoadedPrior:
       default_factory=dict, init=False, repr=False, compare=False
   )
 
+  def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+    """Pickled, it is its path: a process that it is handed to loads it anew."""
+    return load_prior, (os.path.abspath(self.path),)
+
   def for_one(self, name: str) -> Callable[..., Any]:
     """One of the functions, compiled by XLA for a batch of one.
 

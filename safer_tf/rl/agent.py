@@ -324,10 +324,16 @@ def make_agent(
         'make_agent.hidden_units is empty: expected the sizes of one or more '
         'hidden layers.'
     )
+  for name, value in (
+      ('actor_learning_rate', actor_learning_rate),
+      ('critic_learning_rate', critic_learning_rate),
+      ('alpha_learning_rate', alpha_learning_rate),
+  ):
+    if not 0 <= value < math.inf:
+      raise errors.UserError(
+          f'make_agent.{name} is {value!r}: expected 0 or more.'
+      )
   for name, value, highest in (
-      ('actor_learning_rate', actor_learning_rate, math.inf),
-      ('critic_learning_rate', critic_learning_rate, math.inf),
-      ('alpha_learning_rate', alpha_learning_rate, math.inf),
       ('initial_alpha', initial_alpha, math.inf), ('gamma', gamma, 1),
       ('target_update_tau', target_update_tau, 1),
       ('target_update_period', target_update_period, math.inf),

@@ -32,6 +32,7 @@ from safer_tf.data import collect
 from safer_tf.data import dataset
 from safer_tf.data import pipeline
 from safer_tf.data import store as store_lib
+from safer_tf.evaluation import tables
 from safer_tf.rl import agent as sac
 
 _TINY = {
@@ -318,7 +319,7 @@ def test_learning_is_compared_and_drawn(tmp_path, monkeypatch):
   }
   assert lengths['plain'] == 1 < lengths['fast']
   rows = (tmp_path / learning.CURVES).read_text().splitlines()
-  assert rows[0] == 'encoder,version,seed,env_steps,success_rate'
+  assert rows[0] == ','.join(tables.FOREIGN['benchmark_learning'])
   assert {tuple(row.split(',')[:3]) for row in rows[1:]} == {
       (encoder, version, '0')
       for encoder in ('own', 'prior') for version in ('fast', 'plain')

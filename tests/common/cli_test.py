@@ -58,3 +58,16 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
   assert re.search(message, lines[0]), lines[0]
   assert 'In call to' not in lines[0]
   assert not os.path.exists(tmp_path / 'run')
+
+
+@pytest.mark.parametrize('binary, arguments, message', [
+    ('reproduce.py', ['--address=127.0.0.1:9'], 'add --executor=ray'),
+    ('evaluate.py', ['--calibrate', '--prior_alone'], 'give one'),
+])
+def test_flags_that_do_not_go_together_are_told(
+    tmp_path, binary, arguments, message
+):
+  done = _run(binary, f'--root_dir={tmp_path / "run"}', *arguments)
+  assert done.returncode == 2, done.stderr
+  assert message in done.stderr and 'Traceback' not in done.stderr
+  assert not os.path.exists(tmp_path / 'run')

@@ -81,3 +81,18 @@ def test_misspelt_config_is_told_in_one_line(tmp_path, text, message):
   with pytest.raises(errors.UserError, match=message) as caught:
     config.parse([str(own)], [])
   assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('binding, name', [
+    ('MAX_UNSAFE_FRACTON = 0.02', 'MAX_UNSAFE_FRACTON'), ('seed = 3', 'seed'),
+])
+def test_a_macro_that_nothing_uses_is_told(binding, name):
+  with pytest.raises(errors.UserError, match=f'{name} is set and nothing uses'):
+    config.parse(['methods/safer.gin'], [binding])
+
+
+def test_a_macro_is_used_however_deep_it_stands():
+  config.parse([], [
+      'LEVEL = 0.3', 'collect_data.noise_levels = (0.0, %LEVEL)',
+  ])
+  assert gin.query_parameter('collect_data.noise_levels')[0] == 0.0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,20 @@ def test_loads_without_this_package(prior, exported, tmp_path):
       np.testing.assert_allclose(
           results[f'{name}_{i}'], expected, rtol=1e-4, atol=1e-5
       )
+
+
+def test_another_process_is_handed_a_path(exported, monkeypatch):
+  """As by `ParallelPyEnvironment`; that of a relative path may be elsewhere."""
+  monkeypatch.chdir(os.path.dirname(exported))
+  loaded = export.load_prior('export')
+  pickled = pickle.dumps(loaded)
+  monkeypatch.chdir('/')
+  again = pickle.loads(pickled)
+  assert again.spec == loaded.spec
+  arguments = _arguments(2)['decode']
+  np.testing.assert_array_equal(
+      again.decode(*arguments), loaded.decode(*arguments)
+  )
 
 
 def test_card_says_what_the_model_is(exported):
