@@ -245,14 +245,19 @@ def _touched(recorded, kind):
   )
 
 
+_NEW_FLOWS = (
+    ('safer_refit', 'default'), ('parrot_refit', 'default'),
+    ('parrot_refit', 'own_range'),
+)
+
+
 def test_agents_of_new_flows_quote_what_is_recorded():
   recorded = _recorded('seen', 'table1', 'ablations', seeds=('0',))
   shown = list(_table('docs/results.md', 'named and run first'))
   assert len(shown) == 6
   for (_, *cells), kind in zip(shown, (
-      ('safer_refit', 'default'), ('parrot_refit', 'default'),
-      ('parrot_refit', 'own_range'), ('safer', 'default'),
-      ('parrot', 'default'), ('parrot', 'own_range'),
+      *_NEW_FLOWS, ('safer', 'default'), ('parrot', 'default'),
+      ('parrot', 'own_range'),
   )):
     for text, task in zip(cells, _TASKS):
       _agrees(text, recorded, *kind, [task])
@@ -264,12 +269,8 @@ def test_agents_of_new_flows_quote_what_is_recorded():
 def test_new_flows_on_new_tasks_quote_what_is_recorded():
   recorded = _recorded('held_out', 'ablations', seeds=('0',))
   shown = list(_table('docs/results.md', 'The flows of these two priors'))
-  kinds = (
-      ('safer_refit', 'default'), ('parrot_refit', 'default'),
-      ('parrot_refit', 'own_range'),
-  )
-  assert len(shown) == len(kinds)
-  for (_, *cells), kind in zip(shown, kinds):
+  assert len(shown) == len(_NEW_FLOWS)
+  for (_, *cells), kind in zip(shown, _NEW_FLOWS):
     for text, task in zip(cells, _TASKS):
       _agrees(text, recorded, *kind, [task])
     _agrees(cells[6], recorded, *kind, _TASKS, digits=1)
@@ -278,19 +279,15 @@ def test_new_flows_on_new_tasks_quote_what_is_recorded():
 def test_two_seeds_of_new_flows_quote_what_is_recorded():
   recorded = _recorded('seen', 'ablations', seeds=('0', '1'))
   shown = list(_table('docs/results.md', 'Over the seeds that both have:'))
-  kinds = (
-      ('safer_refit', 'default'), ('parrot_refit', 'default'),
-      ('parrot_refit', 'own_range'),
-  )
-  assert len(shown) == len(kinds)
-  for (_, *cells), kind in zip(shown, kinds):
+  assert len(shown) == len(_NEW_FLOWS)
+  for (_, *cells), kind in zip(shown, _NEW_FLOWS):
     for text, task in zip(cells, [[t] for t in _TASKS] + [_TASKS]):
       _agrees(text, recorded, *kind, task, digits=1)
     told = float(cells[7].rstrip('%'))
     assert told == pytest.approx(_touched(recorded, kind), abs=0.051)
   readme = ' '.join((_TOP / 'README.md').read_text().split())
   told = re.search('over two: (.*?) in the box, (.*?) in its own', readme)
-  for text, kind in zip(told.groups(), kinds[1:]):
+  for text, kind in zip(told.groups(), _NEW_FLOWS[1:]):
     _agrees(text, recorded, *kind, _TASKS, digits=1)
 
 
