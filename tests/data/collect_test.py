@@ -14,6 +14,7 @@ import envs
 from envs import scripted
 from safer_tf.common import errors
 from safer_tf.common import files
+from safer_tf.common import labels
 from safer_tf.common import layout
 from safer_tf.data import collect
 from safer_tf.data import dataset
@@ -134,6 +135,15 @@ def test_episode_is_a_pure_function_of_its_record(tmp_path):
         env, fakes.PointPolicy(env), episode.task, chosen, episode.index
     )
     fakes.assert_same(again, episode)
+
+
+def test_an_environment_that_never_ends_is_told(monkeypatch):
+  monkeypatch.setattr(labels, 'LONGEST_EPISODE', 2)
+  env = fakes.PointEnv('left')
+  with pytest.raises(errors.UserError, match='not ended after 2 steps'):
+    rollout.roll_out(
+        env, fakes.PointPolicy(env), 'left', rollout.Draw(3, 5.0), 0
+    )
 
 
 def test_resume_keeps_what_is_whole_and_collects_the_rest(tmp_path):

@@ -7,6 +7,8 @@ import pytest
 from scipy import stats
 
 import envs
+from safer_tf.common import errors
+from safer_tf.common import labels
 from safer_tf.evaluation import rollouts
 
 
@@ -69,6 +71,12 @@ def test_episodes_depend_on_their_seed_alone():
   assert (seen[1] != seen[0]).any()
   assert again.to_json() == first.to_json()
   assert (first.seed, other.seed) == (3, 4)
+
+
+def test_an_environment_that_never_ends_is_told(monkeypatch):
+  monkeypatch.setattr(labels, 'LONGEST_EPISODE', 2)
+  with pytest.raises(errors.UserError, match='not ended after 2 steps'):
+    _records([3])
 
 
 def test_seeds_differ_by_purpose_and_prolong_each_other():
