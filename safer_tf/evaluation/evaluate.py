@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from typing import Any, Callable, Optional, Sequence
@@ -24,8 +23,7 @@ from safer_tf.evaluation import rollouts
 from safer_tf.evaluation import style
 from safer_tf.prior import export
 from safer_tf.rl import latent_bound
-from safer_tf.rl import latent_env
-from safer_tf.rl import policies
+from safer_tf.rl import trained
 
 _SEEDS = 1  # Purpose of the seeds; see `rollouts.episode_seeds`.
 
@@ -87,13 +85,18 @@ def evaluate(
         root_dir, seed, protocol, task, method, variant, prior,
         bound_protocol or protocol, assurance_mode, max_unsafe_fraction,
     )
+    env = trained.wrap(recorder, export.load_prior(
+        layout.export_dir(root_dir, protocol, prior), prior=prior
+    ), cell)
+    policy = _untrained_policy(cell, env, seed)
   else:
-    cell = files.read_json(
-        os.path.join(directory, layout.RESULT), 'the result of a trained '
-        'agent, which train_agent writes; run it for this cell first'
+    cell = trained.read_result(directory)
+    env, saved = trained.load_agent(
+        directory, recorder, cell['prior'] and layout.export_dir(
+            root_dir, protocol, cell['prior']
+        )
     )
-  env = _wrap(root_dir, cell, recorder, _trained_with(directory))
-  policy = _policy(directory, cell, env, seed)
+    policy = _one_by_one(saved)
   records = []
   with progress.bar(num_episodes, f'Evaluating {method}', 'episode') as bar:
     for record in rollouts.roll_out(
@@ -189,45 +192,17 @@ def _untrained_cell(
   }
 
 
-def _trained_with(directory: str) -> Optional[str]:
-  """Hash of the prior's card by an agent's settings; None without."""
-  path = os.path.join(directory, layout.SETTINGS)
-  if not os.path.exists(path):
-    return None
-  return files.read_json(path, 'the settings of an agent').get('prior_spec')
-
-
-def _wrap(
-    root_dir: str, cell: dict[str, Any], env: Any, prior_spec: Optional[str]
-) -> Any:
-  """The environment as the cell's policy saw it."""
-  prior = None
-  if cell['prior'] is not None:
-    path = layout.export_dir(root_dir, cell['protocol'], cell['prior'])
-    prior = export.load_prior(path, prior=cell['prior'])
-    found = files.sha256(os.path.join(path, layout.PRIOR_SPEC))
-    if prior_spec is not None and prior_spec != found:
-      raise errors.UserError(
-          f'The agent was trained with another prior than {path} holds (its '
-          f'{layout.PRIOR_SPEC} had the hash {prior_spec[:12]}, found '
-          f'{found[:12]}). Put that prior back, or train the agent anew.'
-      )
-  bound = None
-  if cell['action_space'] == 'latent':
-    bound = cell['latent_bound'] or math.inf
-  return latent_env.wrap(env, prior, bound, cell['encoder'])
-
-
-def _policy(
-    directory: str, cell: dict[str, Any], env: Any, seed: int
+def _untrained_policy(
+    cell: dict[str, Any], env: py_environment.PyEnvironment, seed: int
 ) -> rollouts.Policy:
+  size = env.action_spec().shape[0]
   if cell['method'] == 'safer_prior_zero':
-    return rollouts.zero_latents(env.action_spec().shape[0])
-  if cell['method'] == 'safer_prior_random':
-    return rollouts.random_latents(
-        env.action_spec().shape[0], cell['latent_bound'], seed
-    )
-  saved = policies.load(os.path.join(directory, layout.POLICIES_DIR))
+    return rollouts.zero_latents(size)
+  return rollouts.random_latents(size, cell['latent_bound'], seed)
+
+
+def _one_by_one(saved: Any) -> rollouts.Policy:
+  """A saved policy, which takes batches, on single time steps."""
 
   def act(time_step: ts.TimeStep) -> np.ndarray:
     batched = tf.nest.map_structure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from typing import Any, Iterable, Sequence
 
 from safer_tf.common import errors
@@ -13,6 +14,7 @@ from safer_tf.experiments import process
 # A node that dies takes its cells with it; they start again elsewhere, and go
 # on from their checkpoints.
 _MAX_RETRIES = 5
+_CONNECT_SECONDS = 10
 
 
 class RayPool:
@@ -45,11 +47,12 @@ class RayPool:
       ) from error
     self._ray = ray
     try:
+      _check_listening(address)
       ray.init(
           address=address, ignore_reinit_error=True, log_to_driver=False,
           logging_level=logging.ERROR,
       )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
       raise errors.UserError(
           f'No Ray cluster was reached at {address}: {error}. Start one with '
           '`ray start --head`, and give its --address.'
@@ -107,6 +110,13 @@ class RayPool:
     except self._ray.exceptions.RayError as error:
       return f'Ray gave up: {str(error).splitlines()[0]}'
     return '' if code == 0 else f'exit code {code}'
+
+
+def _check_listening(address: str | None) -> None:
+  """Raises OSError where nobody listens, which Ray tells after 15 minutes."""
+  host, _, port = (address or '').rpartition('://')[2].rpartition(':')
+  if host and port.isdecimal():  # Not `auto` and the like.
+    socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
 
 
 def _run(cell: cells.Cell, log_dir: str, threads: int) -> int:

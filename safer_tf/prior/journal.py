@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +30,9 @@ class Journal:
     self._rows: list[dict[str, Any]] = [
         row for row in _read_rows(self._path) if int(row['step']) <= step
     ]
+    # Of TensorBoard, since the last `commit`: a writer has no way to drop what it
+    # was given, and what a kill lost is recorded again.
+    self._pending: list[Callable[[], None]] = []
     self._writer = tf.summary.create_file_writer(
         os.path.join(directory, layout.TENSORBOARD_DIR)
     )
@@ -40,16 +43,14 @@ class Journal:
         tf.summary.text('config', '\n'.join('    ' + line for line in lines))
 
   def train_step(self, step: int, metrics: Mapping[str, Any]) -> None:
-    """Writes a training step's scalars to TensorBoard."""
-    with self._writer.as_default(step=step):
-      for name, value in metrics.items():
-        tf.summary.scalar(f'train/{name}', value)
+    """Keeps a training step's scalars for `commit`."""
+    self._keep_scalars('train', step, metrics)
 
   def validation(
       self, step: int, statistics: Mapping[str, float],
       found: likelihoods_lib.Likelihoods,
   ) -> None:
-    """Appends a row to history.csv, writes scalars and histograms.
+    """Appends a row to history.csv; keeps scalars and histograms for `commit`.
 
     Args:
       step: steps done.
@@ -62,21 +63,44 @@ class Journal:
     writer.writeheader()
     writer.writerows(self._rows)
     files.write_text(self._path, text.getvalue())
-    with self._writer.as_default(step=step):
-      for name, value in statistics.items():
-        if np.isfinite(value):
-          tf.summary.scalar(f'validation/{name}', value)
-      for kind, chosen in (('safe', found.safe), ('unsafe', found.unsafe)):
-        if chosen.any():
-          tf.summary.histogram(
-              f'abs_max_latent/{kind}', found.abs_max_latent[chosen]
-          )
-          tf.summary.histogram(f'log_prob/{kind}', found.log_prob[chosen])
-    self._writer.flush()
+    self._keep_scalars('validation', step, {
+        name: value for name, value in statistics.items()
+        if np.isfinite(value)
+    })
+    self._pending.append(lambda: _write_histograms(step, found))
+
+  def commit(self) -> None:
+    """Writes to TensorBoard what was kept; due once a checkpoint knows of it.
+    """
+    with self._writer.as_default():  # Flushes at its end.
+      for write in self._pending:
+        write()
+    self._pending.clear()
 
   def close(self) -> None:
-    """Writes out what is pending."""
+    """Commits, and ends."""
+    self.commit()
     self._writer.close()
+
+  def _keep_scalars(
+      self, group: str, step: int, scalars: Mapping[str, Any]
+  ) -> None:
+    values = {name: float(value) for name, value in scalars.items()}
+
+    def write() -> None:
+      for name, value in values.items():
+        tf.summary.scalar(f'{group}/{name}', value, step)
+
+    self._pending.append(write)
+
+
+def _write_histograms(step: int, found: likelihoods_lib.Likelihoods) -> None:
+  for kind, chosen in (('safe', found.safe), ('unsafe', found.unsafe)):
+    if chosen.any():
+      tf.summary.histogram(
+          f'abs_max_latent/{kind}', found.abs_max_latent[chosen], step
+      )
+      tf.summary.histogram(f'log_prob/{kind}', found.log_prob[chosen], step)
 
 
 def _read_rows(path: str) -> list[dict[str, str]]:

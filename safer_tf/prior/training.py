@@ -328,6 +328,7 @@ class _Run:
       self._checkpoints.keep_if_best(statistics['objective'])
     if step % settings['checkpoint_interval'] == 0 or last:
       self._checkpoints.save(self.seconds)
+      self._journal.commit()
 
   def _statistics(self, found: likelihoods.Likelihoods) -> dict[str, float]:
     return likelihoods.statistics(
@@ -343,6 +344,7 @@ class _Run:
       self, step: int, batch: pipeline.TupleBatch,
       metrics: Mapping[str, tf.Tensor],
   ) -> None:
+    self._journal.commit()  # What led there is what one wants to see.
     path = os.path.join(self._directory, _FAILED_BATCH)
     np.savez_compressed(path, **batch._asdict())
     raise errors.UserError(

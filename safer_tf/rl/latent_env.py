@@ -210,7 +210,9 @@ class LatentActionEnvironment(PriorEnvironment):
       UserError: the specs do not match or the bound admits nothing.
     """
     super().__init__(env, prior, encoder)
-    if isinstance(latent_bound, str) or not 0 < latent_bound < math.inf:
+    if not isinstance(latent_bound, (int, float, np.number)) or (
+        not 0 < latent_bound < math.inf
+    ):
       raise errors.UserError(
           f'latent_bound is {latent_bound!r}; expected a positive number '
           '(assurance.json holds the one that was computed). A bound of 0 '

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_agents.environments import tf_py_environment
 
 import envs
 from envs import errors as env_errors
@@ -22,6 +23,7 @@ from safer_tf.prior import encoders
 from safer_tf.prior import export
 from safer_tf.prior import skill_prior
 from safer_tf.rl import train_agent
+from safer_tf.rl import trained as trained_agents
 
 _TASK = envs.ALL[0]
 _TABLE = [
@@ -188,6 +190,24 @@ def test_an_agent_of_another_prior_is_refused(root, trained, tmp_path):
   files.write_json(spec, {**files.read_json(spec, 'it'), 'seed': 'another'})
   with pytest.raises(errors.UserError, match='trained with another prior'):
     evaluate.evaluate(other, 0, task=_TASK, method='safer', num_episodes=1)
+
+
+def test_a_trained_agent_acts_elsewhere_as_it_was_evaluated(root, trained):
+  directory = layout.agent_dir(root, 'seen', _TASK, 'safer', 'default', 0)
+  path = layout.export_dir(root, 'seen', 'safer')
+  mine = rollouts.Recorder(envs.load_task(_TASK))
+  env, policy = trained_agents.load_agent(directory, mine, path)
+  batched = tf_py_environment.TFPyEnvironment(env)
+  first = trained['episodes'][0]
+  mine.seed(first['seed'])
+  time_step = batched.reset()
+  while not time_step.is_last()[0]:
+    time_step = batched.step(policy.action(time_step, ()).action)
+  assert mine.record(first['seed']).to_json() == first
+  with pytest.raises(errors.UserError, match="exported prior 'safer'"):
+    trained_agents.load_agent(directory, mine, None)
+  with pytest.raises(errors.UserError, match='train_agent'):
+    trained_agents.load_agent(root, mine, path)
 
 
 def _record(success, unsafe, seed=1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 import sys
 import threading
 import time
@@ -32,6 +33,17 @@ def test_ray_is_asked_for_where_it_is_missing(monkeypatch, tmp_path):
   monkeypatch.setitem(sys.modules, 'ray', None)
   with pytest.raises(errors.UserError, match=r'safer_tf\[cluster\]'):
     ray_pool.RayPool(str(tmp_path))
+
+
+def test_an_address_where_nobody_listens_is_told_at_once(tmp_path):
+  pytest.importorskip('ray')
+  with socket.socket() as unheard:
+    unheard.bind(('127.0.0.1', 0))
+    address = f'127.0.0.1:{unheard.getsockname()[1]}'
+    start = time.monotonic()
+    with pytest.raises(errors.UserError, match=f'reached at {address}'):
+      ray_pool.RayPool(str(tmp_path), address)
+    assert time.monotonic() - start < 60
 
 
 def test_every_cell_finishes_once_though_a_node_is_killed(tmp_path):

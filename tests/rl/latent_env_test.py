@@ -173,7 +173,9 @@ def test_an_observation_that_is_not_finite_moves_nothing(prior):
   assert len(steps) == 1
 
 
-@pytest.mark.parametrize('bound', [0.0, -1.0, np.nan, np.inf, 'assurance'])
+@pytest.mark.parametrize(
+    'bound', [0.0, -1.0, np.nan, np.inf, 'assurance', None, [0.5]]
+)
 def test_refuses_a_bound_that_admits_nothing_or_all(prior, bound):
   with pytest.raises(errors.UserError, match='latent_bound'):
     latent_env.LatentActionEnvironment(fakes.ReachEnv(), prior, bound)
