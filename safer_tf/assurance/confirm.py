@@ -63,8 +63,9 @@ def confirm_assurance(
   )
   loaded = export.load_prior(directory, prior=prior)
   data_dir = layout.data_dir(data_root)
-  store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
+  store = protocols.training_store(data_dir, protocol)
   _check_new(loaded.spec, store, data_dir)
+  compute.check_new_tasks(loaded.spec, protocol, directory)
   _check_apart(
       layout.data_dir(root_dir), _fingerprint(loaded.spec), store, data_dir,
       assurance['provenance']['seed'],

@@ -36,16 +36,20 @@ class EpisodeStore:
     step_offset: int64 [N + 1] steps before each episode, into `index.unsafe`.
   """
 
-  def __init__(self, data_dir: str, tasks: Sequence[str] | None = None):
+  def __init__(
+      self, data_dir: str, tasks: Sequence[str] | None = None,
+      without: Sequence[str] = (),
+  ):
     """Opens a dataset.
 
     Args:
       data_dir: its directory.
       tasks: tasks that `split` is limited to; all if None.
+      without: tasks that it leaves out, where they are there.
 
     Raises:
-      UserError: the dataset is missing, unfinished or damaged, or has none of
-        those tasks.
+      UserError: the dataset is missing, unfinished or damaged, has no episodes
+        of some of the tasks, or none but those left out.
     """
     self._data_dir = data_dir
     self.spec, _ = dataset.read_spec(data_dir)
@@ -63,6 +67,12 @@ class EpisodeStore:
             'or leave them out.'
         )
       self._chosen = np.isin(self.index.task, list(tasks))
+    self._chosen &= ~np.isin(self.index.task, list(without))
+    if not self._chosen.any():
+      raise errors.UserError(
+          f'{data_dir} has no episodes of tasks other than '
+          f'{", ".join(without)}, which are left out.'
+      )
 
   def __len__(self) -> int:
     return len(self.index)

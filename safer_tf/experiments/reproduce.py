@@ -63,6 +63,11 @@ def reproduce(
     UserError: some cells failed (all others were carried out), or the
       directory holds agents or priors of another configuration.
   """
+  if in_force.value('held_out_tasks.names', None) is not None:
+    raise errors.UserError(
+        'held_out_tasks.names is set, and reproduce holds out the tasks that '
+        'it evaluates: leave it out, or run the stages one by one.'
+    )
   matrix = matrix_lib.Matrix().narrowed(only, tasks, methods, seeds)
   root_dir = os.path.abspath(root_dir)
   build = builder.Builder(

@@ -16,7 +16,10 @@ from safer_tf.prior import skill_prior
 _EXPORTS = ('best', 'last')
 
 # Settings that older records do not name, and what they were then.
-SINCE = {'features_of': None, 'anchor_weight': 0.0}
+SINCE = {
+    'features_of': None, 'anchor_weight': 0.0, 'held_out_tasks': None,
+    'max_shift': 0,
+}
 
 # Configurables that shape the model, by which a finished prior is known again.
 _MODEL = (
@@ -48,7 +51,7 @@ def check(settings: Mapping[str, Any]) -> None:
       )
   for name in (
       'anchor_weight', 'unsafe_runs', 'unsafe_weight', 'kl_weight',
-      'final_learning_rate',
+      'final_learning_rate', 'max_shift',
   ):
     value = settings[name]
     if not isinstance(value, (int, float)) or not value >= 0:
@@ -64,6 +67,11 @@ def check(settings: Mapping[str, Any]) -> None:
     raise errors.UserError(
         f'train_prior.features_of is {settings["prior"]!r}, the prior that is '
         'to be trained: expected another one.'
+    )
+  if settings['max_shift'] and settings['features_of']:
+    raise errors.UserError(
+        f'train_prior.max_shift is {settings["max_shift"]}, but features_of '
+        'trains on embeddings, which cannot be shifted: leave one of them out.'
     )
   if bool(settings['unsafe_weight']) != bool(settings['unsafe_runs']):
     raise errors.UserError(

@@ -64,6 +64,7 @@ def train_prior(
     export_which: str = 'best',
     anchor_weight: float = 0.0,
     features_of: Optional[str] = None,
+    max_shift: int = 0,
 ) -> str:
   """Trains a prior and exports it (Algorithm 2), or resumes doing so.
 
@@ -107,6 +108,8 @@ def train_prior(
       posterior are taken over and left as they are; only the flow is trained,
       from new weights (after decoupled training, Kang et al., 2020), on
       embeddings that are held in memory. None trains everything.
+    max_shift: pixels, by up to which the images of a run are shifted, all
+      alike: so few episodes are less easily learnt by heart.
 
   Returns:
     Directory of the exported prior.
@@ -121,19 +124,14 @@ def train_prior(
   settings_lib.check(settings)
   directory = layout.prior_dir(root_dir, protocol, prior)
   data_dir = layout.data_dir(root_dir)
-  store = store_lib.EpisodeStore(data_dir, protocols.training_tasks(protocol))
+  store = protocols.training_store(data_dir, protocol)
   if unsafe_floor is None:
     settings['unsafe_floor'] = objective.default_unsafe_floor(
         store.spec.action_size
     )
+  settings['held_out_tasks'] = protocols.own_tasks(protocol)
   inputs = {layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX)}
-  new_tasks = [
-      task for task in protocols.new_tasks(protocol)
-      if task in store.index.task
-  ]
-  new_store = (
-      store_lib.EpisodeStore(data_dir, new_tasks) if new_tasks else None
-  )
+  new_store = protocols.new_store(store, data_dir, protocol)
   # Data that are too few are told before hours are spent.
   for split in ('validation', 'test'):
     store.split(split)
@@ -217,6 +215,15 @@ class _Run:
     """Time spent so far, with that of interrupted processes."""
     return time.monotonic() - self._start
 
+  @property
+  def _idle_terms(self) -> tuple[str, ...]:
+    """Terms of the objective that have no weight here: 0 throughout."""
+    idle = () if self._settings['anchor_weight'] else ('anchor',)
+    return idle if self._settings['unsafe_weight'] else (
+        *idle, 'unsafe_log_prob', 'unsafe_kl', 'unsafe_frozen',
+        'unsafe_floored',
+    )
+
   def _sampler_of(self, store: store_lib.EpisodeStore) -> pipeline.RunSampler:
     settings = self._settings
     kinds = [(settings['positives'], settings['safe_runs'])]
@@ -224,7 +231,7 @@ class _Run:
       kinds.append((store_lib.UNSAFE, settings['unsafe_runs']))
     return pipeline.RunSampler(
         store, 'train', kinds, settings['window'], settings['run_length'],
-        settings['seed'],
+        settings['seed'], settings['max_shift'],
     )
 
   def train(self) -> None:
@@ -311,7 +318,10 @@ class _Run:
     settings = self._settings
     last = step == settings['num_steps']
     if step % settings['summary_interval'] == 0 or last:
-      self._journal.train_step(step, metrics)
+      self._journal.train_step(step, {
+          name: value for name, value in metrics.items()
+          if name not in self._idle_terms
+      })
       shown = bar.format_dict
       rate = (shown['n'] - shown['initial']) / max(shown['elapsed'], 1e-9)
       bar.set_postfix({

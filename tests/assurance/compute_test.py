@@ -172,12 +172,32 @@ def test_assurance_json_holds_the_bound_and_the_table(root, found):
   )
 
 
-def test_held_out_wants_the_training_tasks_alone(root):
-  # The dataset holds one evaluation task and lacks most training tasks.
-  with pytest.raises(errors.UserError) as error:
-    compute.compute_assurance(root, prior='safer', protocol='held_out')
-  missing = str(error.value).split('has no episodes of')[1].split(':')[0]
-  assert not any(task in missing for task in (*envs.EVALUATION, _SEEN_TASK))
+def test_held_out_counts_the_other_tasks_alone(root, monkeypatch):
+  seen = []
+  measured = latents_lib.labelled_latents
+
+  def kept(prior, store, split):
+    seen.append(set(store.index.task[store.split(split)]))
+    return measured(prior, store, split)
+
+  monkeypatch.setattr(latents_lib, 'labelled_latents', kept)
+  compute.compute_assurance(
+      root, prior='safer', protocol='held_out', max_episode_steps=30
+  )
+  assert seen == [{_SEEN_TASK}]
+
+
+def test_a_prior_that_left_out_other_tasks_is_refused(root):
+  gin.bind_parameter('held_out_tasks.names', (envs.EVALUATION[0],))
+  try:
+    with pytest.raises(errors.UserError, match=(
+        f'without the evaluated tasks, .* is now {envs.EVALUATION[0]}: give'
+    )):
+      compute.compute_assurance(
+          root, prior='safer', protocol='held_out', max_episode_steps=30
+      )
+  finally:
+    gin.clear_config()
 
 
 def test_a_bound_that_admits_nothing_is_an_error_with_numbers(

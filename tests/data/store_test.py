@@ -89,6 +89,13 @@ def test_task_filter_limits_the_splits(path):
     store_lib.EpisodeStore(path, tasks=['left', 'up'])
 
 
+def test_what_is_left_out_is_in_no_split(path):
+  store = store_lib.EpisodeStore(path, without=['left', 'up'])
+  assert set(store.index.task[store.split('all')]) == {'right'}
+  with pytest.raises(errors.UserError, match='no episodes of tasks other than'):
+    store_lib.EpisodeStore(path, without=['left', 'right'])
+
+
 def test_fingerprint_is_of_the_content_alone(path, episodes, tmp_path):
   def fingerprint(name, kept, episodes_per_shard=5):
     other = str(tmp_path / name)

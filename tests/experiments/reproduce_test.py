@@ -200,6 +200,12 @@ def test_help_names_every_part():
     assert part in text
 
 
+def test_held_out_tasks_of_ones_own_are_not_evaluated(run):
+  gin.bind_parameter('held_out_tasks.names', ('extract_00',))
+  with pytest.raises(errors.UserError, match='tasks that it evaluates'):
+    run({'one': 'pass'})
+
+
 def test_an_unknown_executor_is_an_error(run):
   with pytest.raises(errors.UserError, match='--executor=moon'):
     run({'one': 'pass'}, executor='moon')

@@ -105,6 +105,33 @@ def test_learns_which_actions_are_safe(root):
   assert any('tfevents' in name for name in events)
 
 
+def _tags(root):
+  directory = os.path.join(
+      layout.prior_dir(root, 'seen', 'safer'), layout.TENSORBOARD_DIR
+  )
+  return {
+      value.tag for path in tf.io.gfile.glob(f'{directory}/*')
+      for event in tf.compat.v1.train.summary_iterator(path)
+      for value in event.summary.value
+  }
+
+
+@pytest.mark.parametrize('unsafe_runs, unsafe_weight, anchor_weight', [
+    (3, 0.1, 0.0), (0, 0.0, 1.0),
+])
+def test_tensorboard_has_the_terms_that_weigh(
+    root, unsafe_runs, unsafe_weight, anchor_weight
+):
+  training.train_prior(
+      root, num_steps=2, unsafe_runs=unsafe_runs, unsafe_weight=unsafe_weight,
+      anchor_weight=anchor_weight,
+  )
+  tags = _tags(root)
+  assert {'train/loss', 'train/safe_log_prob', 'validation/auc'} <= tags
+  assert ('train/unsafe_log_prob' in tags) == bool(unsafe_weight)
+  assert ('train/anchor' in tags) == bool(anchor_weight)
+
+
 def test_observations_in_any_unit_train_the_same_prior(tmp_path):
   """A toy's in millimetres instead of metres, and one far from 0."""
   found = []
@@ -442,9 +469,6 @@ def test_too_few_data_are_told_before_training(tmp_path):
 
 
 def test_held_out_leaves_out_the_evaluation_tasks(tmp_path):
-  tasks = protocols.training_tasks(protocols.HELD_OUT)
-  assert set(tasks) == set(envs.ALL) - set(envs.EVALUATION)
-  assert len(tasks) == 34
   # What is never read cannot spoil the loss, nor the choice of the best. (As it
   # is: standardised, the broken ones would be as small as the others.)
   gin.bind_parameter('SkillPrior.make_encoder', encoders.no_encoder)
@@ -452,6 +476,12 @@ def test_held_out_leaves_out_the_evaluation_tasks(tmp_path):
       str(tmp_path), tasks=envs.ALL, per_task=10, steps=4,
       broken=envs.EVALUATION,
   )
+  seen = protocols.training_store(
+      layout.data_dir(str(tmp_path)), protocols.HELD_OUT
+  )
+  tasks = set(seen.index.task[seen.split('all')])
+  assert tasks == set(envs.ALL) - set(envs.EVALUATION)
+  assert len(tasks) == 34
   gin.bind_parameter('train_prior.protocol', protocols.HELD_OUT)
   path = training.train_prior(str(tmp_path))
   assert export.load_prior(path).spec.provenance['protocol'] == 'held_out'
@@ -476,3 +506,25 @@ def test_held_out_leaves_out_the_evaluation_tasks(tmp_path):
   with pytest.raises(errors.UserError, match='diverged'):
     gin.bind_parameter('train_prior.num_steps', 50)
     training.train_prior(str(tmp_path))
+
+
+def test_held_out_of_ones_own_tasks(root):
+  gin.bind_parameter('train_prior.protocol', protocols.HELD_OUT)
+  with pytest.raises(errors.UserError, match='of one, two. Name those'):
+    training.train_prior(root)
+  gin.bind_parameter('held_out_tasks.names', ('one', 'two'))
+  with pytest.raises(errors.UserError, match='no episodes of tasks other'):
+    training.train_prior(root)
+  gin.bind_parameter('held_out_tasks.names', ('two',))
+  path = training.train_prior(root)
+  store = store_lib.EpisodeStore(layout.data_dir(root))
+  for name, task in (
+      (layout.LIKELIHOODS, 'one'), (layout.LIKELIHOODS_NEW_TASKS, 'two'),
+  ):
+    with np.load(os.path.join(os.path.dirname(path), name)) as found:
+      assert set(store.index.task[found['episode']]) == {task}
+  gin.bind_parameter('held_out_tasks.names', ('one',))
+  with pytest.raises(
+      errors.UserError, match=r"held_out_tasks was \['two'\], is now \['one'\]"
+  ):
+    training.train_prior(root)
