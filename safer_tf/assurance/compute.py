@@ -67,7 +67,7 @@ def compute_assurance(
   loaded = export.load_prior(directory, prior=prior)
   store = protocols.training_store(layout.data_dir(root_dir), protocol)
   check_match(loaded.spec, store, directory)
-  check_new_tasks(loaded.spec, protocol, directory)
+  protocols.check_left_out(loaded.spec.provenance, protocol, directory)
   latents = latents_lib.labelled_latents(loaded, store, _SPLIT)
   limit = episode_limit(store, max_episode_steps)
   rows = [
@@ -154,35 +154,6 @@ def check_match(
         f'{store.fingerprint()[:12]}. Its calibration episodes may have been '
         'trained on; train the prior on this dataset.'
     )
-
-
-def check_new_tasks(
-    spec: export.PriorSpec, protocol: str, directory: str
-) -> None:
-  """Checks that a prior left out the tasks that its bound is to leave out.
-
-  Args:
-    spec: the prior's card.
-    protocol: `seen` or `held_out`.
-    directory: of the prior, for the message.
-
-  Raises:
-    UserError: they are others.
-  """
-  settings = spec.provenance.get('settings', {}).get('train_prior', {})
-  left_out, wanted = (
-      settings.get('held_out_tasks'), protocols.own_tasks(protocol)
-  )
-  if left_out != wanted:
-    raise errors.UserError(
-        f'The prior {directory} was trained without {_named(left_out)}, and '
-        f'held_out_tasks.names is now {_named(wanted)}: give the gin file that '
-        'it was trained with.'
-    )
-
-
-def _named(tasks: Optional[Sequence[str]]) -> str:
-  return ', '.join(tasks) if tasks else 'the evaluated tasks'
 
 
 def _row(

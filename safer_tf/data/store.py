@@ -68,7 +68,7 @@ class EpisodeStore:
         )
       self._chosen = np.isin(self.index.task, list(tasks))
     self._chosen &= ~np.isin(self.index.task, list(without))
-    if not self._chosen.any():
+    if without and not self._chosen.any():
       raise errors.UserError(
           f'{data_dir} has no episodes of tasks other than '
           f'{", ".join(without)}, which are left out.'

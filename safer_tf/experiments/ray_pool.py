@@ -46,6 +46,7 @@ class RayPool:
           '"safer_tf[cluster]".'
       ) from error
     self._ray = ray
+    address = address or os.environ.get('RAY_ADDRESS')  # As Ray has it.
     try:
       _check_listening(address)
       ray.init(
@@ -116,7 +117,9 @@ def _check_listening(address: str | None) -> None:
   """Raises OSError where nobody listens, which Ray tells after 15 minutes."""
   host, _, port = (address or '').rpartition('://')[2].rpartition(':')
   if host and port.isdecimal():  # Not `auto` and the like.
-    socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    socket.create_connection(
+        (host.strip('[]'), int(port)), _CONNECT_SECONDS
+    ).close()
 
 
 def _run(cell: cells.Cell, log_dir: str, threads: int) -> int:

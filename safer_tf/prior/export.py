@@ -223,13 +223,16 @@ def load_prior(
 
 def take_features(
     prior: skill_prior.SkillPrior, path: str, observation_dtype: str
-) -> None:
+) -> PriorSpec:
   """Gives a live prior the encoder and the posterior of an exported one.
 
   Args:
     prior: live prior, changed in place; its flow is left alone.
     path: directory of the exported prior.
     observation_dtype: numpy name of the observations' dtype.
+
+  Returns:
+    The card of the exported prior.
 
   Raises:
     UserError: it is missing, damaged, or of other parts.
@@ -255,6 +258,7 @@ def take_features(
         f'config builds it ({error}). Train with the config of that prior, or '
         'leave train_prior.features_of out.'
     ) from error
+  return source.spec
 
 
 def _signatures(spec: PriorSpec) -> dict[str, tuple[tf.TensorSpec, ...]]:

@@ -31,7 +31,7 @@ class Journal:
         row for row in _read_rows(self._path) if int(row['step']) <= step
     ]
     # Of TensorBoard, since the last `commit`: a writer has no way to drop what it
-    # was given, and what a kill lost is recorded again.
+    # was given, and a run that goes on from a checkpoint records it again.
     self._pending: list[Callable[[], None]] = []
     self._writer = tf.summary.create_file_writer(
         os.path.join(directory, layout.TENSORBOARD_DIR)

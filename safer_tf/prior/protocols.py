@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import gin
 
@@ -23,8 +23,16 @@ def held_out_tasks(names: Optional[Sequence[str]] = None) -> tuple[str, ...]:
 
   Returns:
     Their names.
+
+  Raises:
+    UserError: there are none.
   """
   if names is not None:
+    if not names:
+      raise errors.UserError(
+          f'held_out_tasks.names is empty: expected the tasks that {HELD_OUT} '
+          'leaves out.'
+      )
     return tuple(names)
   import envs  # pylint: disable=g-import-not-at-top
 
@@ -52,12 +60,12 @@ def new_tasks(protocol: str) -> tuple[str, ...]:
 
 def own_tasks(protocol: str) -> Optional[list[str]]:
   """The new tasks as records have them: None for those of this project."""
-  tasks = new_tasks(protocol)
-  if not tasks:
+  tasks = set(new_tasks(protocol))
+  if protocol != HELD_OUT:
     return None
   import envs  # pylint: disable=g-import-not-at-top
 
-  return None if tasks == tuple(envs.EVALUATION) else sorted(tasks)
+  return None if tasks == set(envs.EVALUATION) else sorted(tasks)
 
 
 def training_store(data_dir: str, protocol: str) -> store_lib.EpisodeStore:
@@ -71,12 +79,13 @@ def training_store(data_dir: str, protocol: str) -> store_lib.EpisodeStore:
     The dataset without the new tasks of the protocol.
 
   Raises:
-    UserError: there is no such protocol, nobody said which tasks of one's own
-      are the new ones, or the dataset is missing, damaged or of these alone.
+    UserError: there is no such protocol, the dataset does not have the tasks
+      that are named to be left out, or it is missing, damaged or of these
+      alone.
   """
   store = store_lib.EpisodeStore(data_dir, without=new_tasks(protocol))
   if protocol == HELD_OUT:
-    _check_new_tasks_are_its_own(store)
+    _check_named(set(store.index.task), own_tasks(protocol))
   return store
 
 
@@ -100,13 +109,44 @@ def new_store(
   return store_lib.EpisodeStore(data_dir, tasks) if tasks else None
 
 
-def _check_new_tasks_are_its_own(store: store_lib.EpisodeStore) -> None:
+def check_left_out(
+    record: Mapping[str, Any], protocol: str, directory: str
+) -> None:
+  """Checks that a prior left out the tasks that are left out now.
+
+  Args:
+    record: the provenance of its card.
+    protocol: one of `NAMES`.
+    directory: of the prior, for the message.
+
+  Raises:
+    UserError: they are others.
+  """
+  settings = record.get('settings', {}).get('train_prior', {})
+  left_out, wanted = settings.get('held_out_tasks'), own_tasks(protocol)
+  if left_out != wanted:
+    raise errors.UserError(
+        f'The prior {directory} was trained without {_words(left_out)}, and '
+        f'held_out_tasks.names is now {_words(wanted)}: give the gin file that '
+        'it was trained with.'
+    )
+
+
+def _check_named(known: set[str], named: Optional[Sequence[str]]) -> None:
+  """Tells names that leave nothing out, instead of training on all."""
   import envs  # pylint: disable=g-import-not-at-top
 
-  known = set(store.index.task)
-  if not known & {*envs.ALL, *held_out_tasks()}:
+  if named is None:
+    missing = [] if known & set(envs.ALL) else list(envs.EVALUATION)
+  else:
+    missing = sorted(set(named) - known)
+  if missing:
     raise errors.UserError(
-        f'{HELD_OUT} leaves out {", ".join(held_out_tasks())}; the data are of '
-        f'{", ".join(sorted(known))}. Name those of them to leave out in '
-        'held_out_tasks.names.'
+        f'{HELD_OUT} leaves out {", ".join(missing)}, of which there are no '
+        f'episodes; the data are of {", ".join(sorted(known))}. Name those to '
+        'leave out in held_out_tasks.names.'
     )
+
+
+def _words(tasks: Optional[Sequence[str]]) -> str:
+  return ', '.join(tasks) if tasks else 'the evaluated tasks'

@@ -68,6 +68,11 @@ def check(settings: Mapping[str, Any]) -> None:
         f'train_prior.features_of is {settings["prior"]!r}, the prior that is '
         'to be trained: expected another one.'
     )
+  if not isinstance(settings['max_shift'], int):
+    raise errors.UserError(
+        f'train_prior.max_shift is {settings["max_shift"]!r}: expected a whole '
+        'number of pixels.'
+    )
   if settings['max_shift'] and settings['features_of']:
     raise errors.UserError(
         f'train_prior.max_shift is {settings["max_shift"]}, but features_of '

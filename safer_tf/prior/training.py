@@ -77,7 +77,8 @@ def train_prior(
       `<root_dir>/priors/<protocol>/<prior>`.
     seed: of everything random.
     prior: id of the prior, e.g. `safer`; its directory's name.
-    protocol: `seen` trains on all tasks, `held_out` on those not evaluated.
+    protocol: `seen` trains on all tasks, `held_out` leaves out the evaluated
+      ones, or those of `held_out_tasks`.
     num_steps: gradient steps.
     positives: kind of steps that are made likely, one of `store.KINDS`.
     safe_runs: runs of a batch drawn to hold positives.
@@ -109,7 +110,7 @@ def train_prior(
       from new weights (after decoupled training, Kang et al., 2020), on
       embeddings that are held in memory. None trains everything.
     max_shift: pixels, by up to which the images of a run are shifted, all
-      alike: so few episodes are less easily learnt by heart.
+      alike, so that they are less easily learnt by heart; 0 for none.
 
   Returns:
     Directory of the exported prior.
@@ -151,7 +152,8 @@ def train_prior(
     print(f'{directory} is finished with these settings; nothing to do.')
     return layout.export_dir(root_dir, protocol, prior)
   if source is not None:
-    export.take_features(model, source, store.spec.observation_dtype)
+    card = export.take_features(model, source, store.spec.observation_dtype)
+    protocols.check_left_out(card.provenance, protocol, source)
   elif model.standardises:
     model.adapt(np.concatenate([
         store.read(number).observation for number in pipeline.episodes_of(
@@ -270,7 +272,7 @@ class _Run:
 
     Args:
       record: provenance.
-      new_tasks: episodes of evaluated tasks that the prior was not trained on.
+      new_tasks: episodes of tasks that the prior was not trained on.
     """
     step = self._settings['num_steps']
     if self._settings['export_which'] == 'best':

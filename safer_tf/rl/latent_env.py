@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -73,6 +73,7 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
     self._forget()
     self.steps = 0
     self.clipped_steps = 0
+    self._unsafe_steps: Optional[int] = 0
 
   def observation_spec(self) -> Any:
     """Spec of what the policy observes."""
@@ -84,6 +85,11 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
   def clip_rate(self) -> float:
     """Share of all steps so far whose decoded action had to be clipped."""
     return self.clipped_steps / max(1, self.steps)
+
+  @property
+  def unsafe_steps(self) -> Optional[int]:
+    """Violations so far; None where the environment does not label steps."""
+    return self._unsafe_steps
 
   @property
   def window(self) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +172,21 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
       self._forget()
     else:
       self.steps += 1
+      self._count()
     return self._observe(time_step)
+
+  def _count(self) -> None:
+    if self._unsafe_steps is None:
+      return
+    try:
+      info = self._env.get_info()
+    except NotImplementedError:  # As TF-Agents' base class has it.
+      info = None
+    unsafe = info.get('unsafe') if isinstance(info, Mapping) else None
+    # A cost, say, is no label: nothing is claimed of it.
+    self._unsafe_steps = (
+        self._unsafe_steps + bool(unsafe) if unsafe in (0, 1) else None
+    )
 
   def _forget(self) -> None:
     self._embeddings = self._no_embeddings

@@ -25,13 +25,14 @@ def load_agent(
   """Loads what `train_agent` made and gives an environment its actions.
 
   A policy means nothing without the prior, the bound and the encoder that it
-  was trained with: all three are looked up and compared here.
+  was trained with: the prior is compared, bound and encoder are looked up.
 
   Args:
-    directory: of the agent, with its `result.json` and `policies/`.
+    directory: of the agent, with its `result.json`, `stage.json` and
+      `policies/`.
     env: environment as the agent's own was before it was wrapped.
     prior_dir: exported prior that it was trained with; not looked at for an
-      agent without one (raw actions, an encoder of its own).
+      agent without one (raw actions and an encoder of its own).
     policy: `greedy` or `collect`.
 
   Returns:
@@ -98,15 +99,30 @@ def _own_prior(
         f'the exported prior {name!r}.'
     )
   prior = export.load_prior(prior_dir, prior=name)
-  path = os.path.join(directory, layout.SETTINGS)
-  if os.path.exists(path):  # Agents of early revisions have none.
-    wanted = files.read_json(path, 'the settings of an agent').get('prior_spec')
-    found = files.sha256(os.path.join(prior_dir, layout.PRIOR_SPEC))
-    if wanted not in (None, found):
-      raise errors.UserError(
-          f'The agent in {directory} was trained with another prior than '
-          f'{prior_dir} holds (its {layout.PRIOR_SPEC} had the hash '
-          f'{wanted[:12]}, found {found[:12]}). Put that prior back, or train '
-          'the agent anew.'
-      )
+  wanted = _trained_with(directory)
+  found = files.sha256(os.path.join(prior_dir, layout.PRIOR_SPEC))
+  if wanted not in (None, found):
+    raise errors.UserError(
+        f'The agent in {directory} was trained with another prior than '
+        f'{prior_dir} holds (its {layout.PRIOR_SPEC} had the hash '
+        f'{wanted[:12]}, found {found[:12]}). Put that prior back, or train '
+        'the agent anew.'
+    )
   return prior
+
+
+def _trained_with(directory: str) -> Optional[str]:
+  """Hash of the prior's card by an agent's record; None if it is in neither."""
+  settings, stage = (
+      os.path.join(directory, name) for name in (layout.SETTINGS, layout.STAGE)
+  )
+  if os.path.exists(settings):
+    return files.read_json(settings, 'an agent\'s settings').get('prior_spec')
+  if os.path.exists(stage):
+    record = files.read_json(stage, 'the record of an agent')
+    return record.get('inputs', {}).get('prior_spec')
+  print(
+      f'{directory} has no {layout.STAGE}: whether its prior is the one that '
+      'it was trained with is not checked.'
+  )
+  return None

@@ -192,7 +192,9 @@ def test_an_agent_of_another_prior_is_refused(root, trained, tmp_path):
     evaluate.evaluate(other, 0, task=_TASK, method='safer', num_episodes=1)
 
 
-def test_a_trained_agent_acts_elsewhere_as_it_was_evaluated(root, trained):
+def test_a_trained_agent_acts_elsewhere_as_it_was_evaluated(
+    root, trained, tmp_path, capsys
+):
   directory = layout.agent_dir(root, 'seen', _TASK, 'safer', 'default', 0)
   path = layout.export_dir(root, 'seen', 'safer')
   mine = rollouts.Recorder(envs.load_task(_TASK))
@@ -206,6 +208,18 @@ def test_a_trained_agent_acts_elsewhere_as_it_was_evaluated(root, trained):
   assert mine.record(first['seed']).to_json() == first
   with pytest.raises(errors.UserError, match="exported prior 'safer'"):
     trained_agents.load_agent(directory, mine, None)
+  other = str(tmp_path / 'other')
+  shutil.copytree(path, other)
+  card = os.path.join(other, layout.PRIOR_SPEC)
+  files.write_json(card, {**files.read_json(card, 'it'), 'seed': 'another'})
+  copied = str(tmp_path / 'agent')
+  shutil.copytree(directory, copied)
+  for name in (layout.SETTINGS, layout.STAGE):
+    with pytest.raises(errors.UserError, match='trained with another prior'):
+      trained_agents.load_agent(copied, mine, other)
+    os.remove(os.path.join(copied, name))
+  trained_agents.load_agent(copied, mine, other)
+  assert 'is not checked' in capsys.readouterr().out
   with pytest.raises(errors.UserError, match='train_agent'):
     trained_agents.load_agent(root, mine, path)
 

@@ -46,6 +46,18 @@ def test_an_address_where_nobody_listens_is_told_at_once(tmp_path):
     assert time.monotonic() - start < 60
 
 
+def test_an_address_of_any_family_is_heard():
+  with socket.socket(socket.AF_INET6) as heard:
+    try:
+      heard.bind(('::1', 0))
+    except OSError:
+      pytest.skip('This machine has no IPv6.')
+    heard.listen()
+    port = heard.getsockname()[1]
+    ray_pool._check_listening(f'[::1]:{port}')
+    ray_pool._check_listening(f'ray://[::1]:{port}')
+
+
 def test_every_cell_finishes_once_though_a_node_is_killed(tmp_path):
   ray = pytest.importorskip('ray')
   from ray import cloudpickle

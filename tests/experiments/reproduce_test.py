@@ -55,7 +55,8 @@ def run(monkeypatch, tmp_path):
     monkeypatch.setattr(report, 'make_report', lambda root: f'{root}/report')
     return reproduce.reproduce(str(tmp_path), **kwargs)
 
-  return go
+  yield go
+  gin.clear_config()
 
 
 def test_a_whole_run_ends_with_the_table_and_the_report(run, tmp_path, capsys):
@@ -201,7 +202,7 @@ def test_help_names_every_part():
 
 
 def test_held_out_tasks_of_ones_own_are_not_evaluated(run):
-  gin.bind_parameter('held_out_tasks.names', ('extract_00',))
+  config.parse([], ["held_out_tasks.names = ('extract_00',)"])
   with pytest.raises(errors.UserError, match='tasks that it evaluates'):
     run({'one': 'pass'})
 

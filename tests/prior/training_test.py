@@ -105,15 +105,16 @@ def test_learns_which_actions_are_safe(root):
   assert any('tfevents' in name for name in events)
 
 
-def _tags(root):
+def _events(root):
+  """Tag and step of all that TensorBoard shows."""
   directory = os.path.join(
       layout.prior_dir(root, 'seen', 'safer'), layout.TENSORBOARD_DIR
   )
-  return {
-      value.tag for path in tf.io.gfile.glob(f'{directory}/*')
+  return [
+      (value.tag, event.step) for path in tf.io.gfile.glob(f'{directory}/*')
       for event in tf.compat.v1.train.summary_iterator(path)
       for value in event.summary.value
-  }
+  ]
 
 
 @pytest.mark.parametrize('unsafe_runs, unsafe_weight, anchor_weight', [
@@ -126,7 +127,7 @@ def test_tensorboard_has_the_terms_that_weigh(
       root, num_steps=2, unsafe_runs=unsafe_runs, unsafe_weight=unsafe_weight,
       anchor_weight=anchor_weight,
   )
-  tags = _tags(root)
+  tags = {tag for tag, _ in _events(root)}
   assert {'train/loss', 'train/safe_log_prob', 'validation/auc'} <= tags
   assert ('train/unsafe_log_prob' in tags) == bool(unsafe_weight)
   assert ('train/anchor' in tags) == bool(anchor_weight)
@@ -200,6 +201,7 @@ def test_resume_equals_an_uninterrupted_run(root, data, tmp_path, monkeypatch):
     with pytest.raises(_Killed):
       training.train_prior(root)
   assert len(_history(root)) == 2
+  assert {step for _, step in _events(root)} == {0, 2}  # The checkpoint's.
   assert not os.path.exists(layout.export_dir(root, 'seen', 'safer'))
   with monkeypatch.context() as patch:
     _interrupted_after(patch, 3)  # The three steps that are left, no more.
@@ -213,6 +215,7 @@ def test_resume_equals_an_uninterrupted_run(root, data, tmp_path, monkeypatch):
       assert float(ours[name]) == pytest.approx(float(value), rel=1e-6), name
   for one, other in zip(_weights(expected), _weights(found)):
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+  assert sorted(_events(root)) == sorted(_events(whole))  # None twice.
 
 
 def test_a_finished_prior_is_left_alone(root, monkeypatch, capsys):
@@ -324,6 +327,7 @@ def test_a_record_from_before_features_is_known_again(root, capsys):
     ('train_prior.features_of', 'nobody', 'features_of names: run train_prior'),
     ('train_prior.features_of', 'refit', 'expected another one'),
     ('TransformerPosterior.num_heads', 2, 'encoder or posterior in .* other'),
+    ('train_prior.max_shift', 2, 'cannot be shifted'),
     ('train_prior.window', 4, 'has a window of 3, expected 4'),
     ('SkillPrior.uses_context', False, 'has uses_context = True'),
     ('SkillPrior.context_dim', 5, 'has a context of 8, expected 5'),
@@ -381,6 +385,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch(root):
     ('momentum', 1.0, 'momentum is 1.0'),
     ('anchor_weight', -1.0, 'anchor_weight is -1.0'),
     ('anchor_weight', float('nan'), 'anchor_weight is nan'),
+    ('max_shift', -1, 'max_shift is -1'),
+    ('max_shift', 2, 'only images are shifted'),
 ])
 def test_a_wrong_value_is_told(root, name, value, message):
   gin.bind_parameter(f'train_prior.{name}', value)
@@ -445,7 +451,7 @@ def test_new_tasks_without_a_test_episode_are_told_before_training(
   split = store_lib.EpisodeStore.split
 
   def without(store, name):
-    if not store._chosen.all() and name == 'test':
+    if set(store.index.task[store._chosen]) == {'two'} and name == 'test':
       raise errors.UserError('no such episode')
     return split(store, name)
 
@@ -510,7 +516,13 @@ def test_held_out_leaves_out_the_evaluation_tasks(tmp_path):
 
 def test_held_out_of_ones_own_tasks(root):
   gin.bind_parameter('train_prior.protocol', protocols.HELD_OUT)
-  with pytest.raises(errors.UserError, match='of one, two. Name those'):
+  with pytest.raises(errors.UserError, match='are of one, two. Name those'):
+    training.train_prior(root)
+  gin.bind_parameter('held_out_tasks.names', ())
+  with pytest.raises(errors.UserError, match='names is empty'):
+    training.train_prior(root)
+  gin.bind_parameter('held_out_tasks.names', ('tow', 'one'))
+  with pytest.raises(errors.UserError, match='leaves out tow, of which'):
     training.train_prior(root)
   gin.bind_parameter('held_out_tasks.names', ('one', 'two'))
   with pytest.raises(errors.UserError, match='no episodes of tasks other'):
@@ -524,6 +536,12 @@ def test_held_out_of_ones_own_tasks(root):
     with np.load(os.path.join(os.path.dirname(path), name)) as found:
       assert set(store.index.task[found['episode']]) == {task}
   gin.bind_parameter('held_out_tasks.names', ('one',))
+  gin.bind_parameter('train_prior.prior', 'refit')
+  gin.bind_parameter('train_prior.features_of', 'safer')
+  with pytest.raises(errors.UserError, match='trained without two, and'):
+    training.train_prior(root)
+  gin.bind_parameter('train_prior.prior', 'safer')
+  gin.bind_parameter('train_prior.features_of', None)
   with pytest.raises(
       errors.UserError, match=r"held_out_tasks was \['two'\], is now \['one'\]"
   ):

@@ -140,6 +140,36 @@ def test_clip_rate_counts_steps_with_a_clipped_action(prior):
   assert env.clip_rate == clipped / 10
 
 
+def test_unsafe_steps_are_counted_where_they_are_labelled(prior):
+  inner = fakes.ReachEnv(goal_radius=0.0)
+  env = latent_env.LatentActionEnvironment(inner, prior, 30.0)
+  env.reset()
+  unsafe = 0
+  for _ in range(2 * fakes.TIME_LIMIT):  # Resets on the way.
+    time_step = env.step(np.full(2, 30.0, np.float32))
+    unsafe += not time_step.is_first() and inner.get_info()['unsafe']
+  assert 0 < unsafe < env.steps
+  assert env.unsafe_steps == unsafe
+
+
+@pytest.mark.parametrize(
+    'info', [None, {}, NotImplementedError(), {'unsafe': 3.2}]
+)
+def test_without_labels_no_violations_are_claimed(prior, info, monkeypatch):
+  inner = fakes.ReachEnv()
+
+  def get_info():
+    if isinstance(info, Exception):
+      raise info
+    return info
+
+  monkeypatch.setattr(inner, 'get_info', get_info)
+  env = latent_env.LatentActionEnvironment(inner, prior, 0.7)
+  env.reset()
+  env.step(np.zeros(2, np.float32))
+  assert env.unsafe_steps is None
+
+
 @pytest.mark.parametrize('latent, message', [
     ([np.nan, 0.0], 'not finite'), ([0.0, np.inf], 'not finite'),
     ([0.9, 0.0], 'outside the bound.*ActionClipWrapper'),
