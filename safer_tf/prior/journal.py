@@ -30,8 +30,8 @@ class Journal:
     self._rows: list[dict[str, Any]] = [
         row for row in _read_rows(self._path) if int(row['step']) <= step
     ]
-    # Of TensorBoard, since the last `commit`: a writer has no way to drop what it
-    # was given, and a run that goes on from a checkpoint records it again.
+    # Of TensorBoard, since the last `commit`: a writer cannot drop what it was
+    # given, and a run that goes on from a checkpoint records it again.
     self._pending: list[Callable[[], None]] = []
     self._writer = tf.summary.create_file_writer(
         os.path.join(directory, layout.TENSORBOARD_DIR)
