@@ -101,7 +101,7 @@ def _own_prior(
   prior = export.load_prior(prior_dir, prior=name)
   wanted = _trained_with(directory)
   found = files.sha256(os.path.join(prior_dir, layout.PRIOR_SPEC))
-  if wanted not in (None, found):
+  if wanted is not None and wanted != found:
     raise errors.UserError(
         f'The agent in {directory} was trained with another prior than '
         f'{prior_dir} holds (its {layout.PRIOR_SPEC} had the hash '
