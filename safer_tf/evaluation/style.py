@@ -35,8 +35,6 @@ METHODS = {
     'parrot_refit': Look('PARROT, new flow', '#a86f00'),
     'parrot_second_refit': Look('PARROT, second prior, new flow', '#d9b44a'),
     'context_parrot_refit': Look('Contextual PARROT, new flow', '#2a7fb0'),
-    'safer_shifted': Look('SAFER, shifted images', '#5b3fa0'),
-    'parrot_shifted': Look('PARROT, shifted images', '#b8651b'),
 }
 TABLE1_METHODS = (
     'sac', 'parrot', 'context_parrot', 'prior_explore', 'safer',

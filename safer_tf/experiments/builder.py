@@ -132,23 +132,6 @@ class Builder:
       for method in matrix.held_out_ablations:
         for task in _names(matrix.tasks):
           yield from self._variants(matrix, 'held_out', task, method, seed)
-      for method in matrix.held_out_own_bound:
-        for task in _names(matrix.tasks):
-          yield from self._within_own_bound(matrix, task, method, seed)
-
-  def _within_own_bound(
-      self, matrix: matrix_lib.Matrix, task: str, method: str, seed: int
-  ) -> Iterator[cells.Cell]:
-    """A method's runs on `held_out`, in the box of that protocol's prior."""
-    for variant, bindings in methods_lib.variants_of(
-        method, matrix.own_range
-    ).items():
-      if variant == variants.USUAL:
-        variant = variants.OWN_BOUND
-      yield from self._runs(
-          'held_out', task, method, seed, variant, bindings,
-          bound_protocol='held_out',
-      )
 
   def _calibration(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
     if 'safer' not in matrix.methods:

@@ -38,10 +38,7 @@ class Matrix:
     rolled_out: methods whose priors are rolled out without an agent.
     ablations: methods of the ablations.
     ablation_tasks: tasks of the ablations.
-    held_out_ablations: those of the ablations that are run on `held_out` too,
-      in the box of `seen`.
-    held_out_own_bound: methods beside Table 1's that are run on `held_out`
-      alone, in the box that their bound's prior has there.
+    held_out_ablations: those of the ablations that are run on `held_out` too.
     tradeoff_tasks: tasks of the sweep over the bound; the paper's is Task 5.
     tradeoff_targets: tolerated unsafe shares of the sweep, beside Table 1's.
     frontier_targets: tolerated unsafe shares within which SAFER and PARROT
@@ -71,7 +68,6 @@ class Matrix:
   ablations: Sequence[str] = style.ABLATIONS
   ablation_tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
   held_out_ablations: Sequence[str] = ()
-  held_out_own_bound: Sequence[str] = ()
   tradeoff_tasks: Sequence[int | str] = (5,)
   tradeoff_targets: Sequence[float] = (0.02, 0.05, 0.15, 0.30, 0.45)
   frontier_targets: Sequence[float] = ()
@@ -93,9 +89,6 @@ class Matrix:
     _check_known('Matrix.ablations', self.ablations, style.ABLATIONS)
     _check_known(
         'Matrix.held_out_ablations', self.held_out_ablations, style.ABLATIONS
-    )
-    _check_known(
-        'Matrix.held_out_own_bound', self.held_out_own_bound, style.ABLATIONS
     )
     _check_known(
         'Matrix.own_encoder_methods', self.own_encoder_methods,
@@ -145,7 +138,6 @@ class Matrix:
         ablations=only(self.ablations, methods),
         ablation_tasks=only_tasks(self.ablation_tasks),
         held_out_ablations=only(self.held_out_ablations, methods),
-        held_out_own_bound=only(self.held_out_own_bound, methods),
         tradeoff_tasks=only_tasks(self.tradeoff_tasks),
         own_encoder_tasks=only_tasks(self.own_encoder_tasks),
         own_encoder_methods=only(self.own_encoder_methods, methods),

@@ -56,14 +56,11 @@ METHODS = {
     'context_parrot_refit': Method(
         'context_parrot_refit', 'safer_refit', features_of='context_parrot'
     ),
-    'safer_shifted': Method('safer_shifted', 'safer_shifted'),
-    'parrot_shifted': Method('parrot_shifted', 'safer_shifted'),
 }
 # Baselines whose priors have no bound of their own: run in another's box and in
 # a stated range, of which the better is quoted.
 _OF_OWN_RANGE = (
-    'parrot', 'context_parrot', 'parrot_refit', 'context_parrot_refit',
-    'parrot_shifted',
+    'parrot', 'context_parrot', 'parrot_refit', 'context_parrot_refit'
 )
 # Those that a prior is trained for, which has their name.
 TRAINED = tuple(name for name, parts in METHODS.items() if parts.prior == name)

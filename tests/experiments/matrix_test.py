@@ -225,35 +225,6 @@ def test_some_ablations_meet_new_tasks_too():
     matrix.Matrix(held_out_ablations=('context_parrot',))
 
 
-def test_new_tasks_are_met_in_the_box_of_what_never_saw_them():
-  names = ('safer_shifted', 'parrot_shifted')
-  asked = {
-      'parts': ('held_out',), 'methods': (), 'held_out_own_bound': names,
-      'tasks': (2,), 'seeds': (1,), 'own_range': 1.5,
-  }
-  found = {cell.name: cell for cell in _build(**asked)}
-  start = f'agent/held_out/{envs.EVALUATION[1]}'
-  for method, variant in (
-      ('safer_shifted', 'own_bound'), ('parrot_shifted', 'own_bound'),
-      ('parrot_shifted', 'own_range'),
-  ):
-    cell = found.pop(f'{start}/{method}/{variant}/seed1')
-    assert cell.needs == (
-        f'prior/held_out/{method}', 'assurance/held_out/safer_shifted'
-    )
-    given = cell.given('gin_bindings')
-    assert "train_agent.bound_protocol = 'held_out'" in given
-    assert ('train_agent.latent_bound = 1.5' in given) == (
-        variant == 'own_range'
-    )
-  assert not any(name.startswith('agent/') for name in found)
-  assert found['prior/held_out/safer_shifted'].needs == ('data',)
-  narrowed = matrix.Matrix(**asked).narrowed((), (), names[:1], ())
-  assert narrowed.held_out_own_bound == names[:1]
-  with pytest.raises(errors.UserError, match='held_out_own_bound'):
-    matrix.Matrix(held_out_own_bound=('parrot',))
-
-
 @pytest.mark.parametrize('protocol, part', [
     ('seen', 'ablations'), ('held_out', 'held_out'),
 ])

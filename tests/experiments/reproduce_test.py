@@ -212,7 +212,7 @@ def test_an_unknown_executor_is_an_error(run):
     run({'one': 'pass'}, executor='moon')
 
 
-@pytest.mark.parametrize('name, agents', [('quickstart', 3), ('paper', 786)])
+@pytest.mark.parametrize('name, agents', [('quickstart', 3), ('paper', 732)])
 def test_shipped_experiments(name, agents):
   config.parse(
       ['methods/safer.gin', f'experiments/{name}.gin', 'encoders/own.gin'], []
