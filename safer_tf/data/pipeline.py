@@ -30,7 +30,6 @@ from safer_tf.data import windows
 
 _T = TypeVar('_T')
 _MULTIPLE = 32  # Of a batch's frames and tuples.
-_SHIFTS = 1  # Tells its stream of random numbers from that of the runs.
 
 
 class TupleBatch(NamedTuple):
@@ -64,7 +63,7 @@ class RunSampler:
   def __init__(
       self, store: store_lib.EpisodeStore, split: str,
       kinds: Sequence[tuple[str, int]], window: int, run_length: int,
-      seed: int, max_shift: int = 0,
+      seed: int,
   ):
     """Prepares the draw.
 
@@ -76,8 +75,6 @@ class RunSampler:
       window: W frames, the current one included.
       run_length: L steps.
       seed: of the draw.
-      max_shift: pixels, by up to which the images of a run are shifted, all
-        alike (`shifted`).
 
     Raises:
       UserError: a value is wrong, or the split has no step of some kind.
@@ -87,13 +84,7 @@ class RunSampler:
           f'window is {window} and run_length {run_length}: expected at least '
           '1.'
       )
-    if max_shift and len(store.spec.observation_shape) != 3:
-      raise errors.UserError(
-          f'max_shift is {max_shift}, but observations have the shape '
-          f'{list(store.spec.observation_shape)}: only images are shifted.'
-      )
     self._store = store
-    self._max_shift = max_shift
     self._window, self._run_length = window, run_length
     self._seed = seed
     self._wanted = np.stack([store.wanted(kind) for kind, _ in kinds])
@@ -158,19 +149,13 @@ class RunSampler:
     batch.kind[:tuples] = np.broadcast_to(
         kind[:, np.newaxis], weighted.shape
     )[weighted]
-    generator = np.random.default_rng((self._seed, step, _SHIFTS))
-    shifts = generator.integers(
-        -self._max_shift, self._max_shift, (len(runs.episode), 2),
-        endpoint=True,
-    )
     frame = row = 0
     for run, number in enumerate(runs.episode):
       episode = self._store.read(number)
       looked_at = slots[run, needed[run]]
       acted = slots[run, self._window - 1:][weighted[run]]
-      frames = episode.observation[looked_at]
       batch.observation[frame:frame + len(looked_at)] = (
-          shifted(frames, *shifts[run]) if self._max_shift else frames
+          episode.observation[looked_at]
       )
       batch.action[row:row + len(acted)] = episode.action[acted]
       frame, row = frame + len(looked_at), row + len(acted)
@@ -209,24 +194,6 @@ class RunSampler:
     ]
     kind = np.repeat(np.arange(len(drawn)), self._counts)
     return windows.Runs(*map(np.concatenate, zip(*drawn))), kind
-
-
-def shifted(frames: np.ndarray, down: int, right: int) -> np.ndarray:
-  """Shifts images and repeats their edges (Kostrikov et al., 2020, "Image
-  augmentation is all you need").
-
-  Args:
-    frames: [n, height, width, channels].
-    down: pixels that what they show moves down by.
-    right: pixels that it moves right by.
-
-  Returns:
-    Images of the same shape.
-  """
-  height, width = frames.shape[1:3]
-  rows = np.clip(np.arange(height) - down, 0, height - 1)
-  columns = np.clip(np.arange(width) - right, 0, width - 1)
-  return frames[:, rows[:, np.newaxis], columns]
 
 
 def _rounded_up(count: int) -> int:

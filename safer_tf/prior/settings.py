@@ -16,10 +16,7 @@ from safer_tf.prior import skill_prior
 _EXPORTS = ('best', 'last')
 
 # Settings that older records do not name, and what they were then.
-SINCE = {
-    'features_of': None, 'anchor_weight': 0.0, 'held_out_tasks': None,
-    'max_shift': 0,
-}
+SINCE = {'features_of': None, 'anchor_weight': 0.0, 'held_out_tasks': None}
 
 # Configurables that shape the model, by which a finished prior is known again.
 _MODEL = (
@@ -51,7 +48,7 @@ def check(settings: Mapping[str, Any]) -> None:
       )
   for name in (
       'anchor_weight', 'unsafe_runs', 'unsafe_weight', 'kl_weight',
-      'final_learning_rate', 'max_shift',
+      'final_learning_rate',
   ):
     value = settings[name]
     if not isinstance(value, (int, float)) or not value >= 0:
@@ -67,16 +64,6 @@ def check(settings: Mapping[str, Any]) -> None:
     raise errors.UserError(
         f'train_prior.features_of is {settings["prior"]!r}, the prior that is '
         'to be trained: expected another one.'
-    )
-  if not isinstance(settings['max_shift'], int):
-    raise errors.UserError(
-        f'train_prior.max_shift is {settings["max_shift"]!r}: expected a whole '
-        'number of pixels.'
-    )
-  if settings['max_shift'] and settings['features_of']:
-    raise errors.UserError(
-        f'train_prior.max_shift is {settings["max_shift"]}, but features_of '
-        'trains on embeddings, which cannot be shifted: leave one of them out.'
     )
   if bool(settings['unsafe_weight']) != bool(settings['unsafe_runs']):
     raise errors.UserError(

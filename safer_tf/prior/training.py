@@ -64,7 +64,6 @@ def train_prior(
     export_which: str = 'best',
     anchor_weight: float = 0.0,
     features_of: Optional[str] = None,
-    max_shift: int = 0,
 ) -> str:
   """Trains a prior and exports it (Algorithm 2), or resumes doing so.
 
@@ -109,8 +108,6 @@ def train_prior(
       posterior are taken over and left as they are; only the flow is trained,
       from new weights (after decoupled training, Kang et al., 2020), on
       embeddings that are held in memory. None trains everything.
-    max_shift: pixels, by up to which the images of a run are shifted, all
-      alike, so that they are less easily learnt by heart; 0 for none.
 
   Returns:
     Directory of the exported prior.
@@ -233,7 +230,7 @@ class _Run:
       kinds.append((store_lib.UNSAFE, settings['unsafe_runs']))
     return pipeline.RunSampler(
         store, 'train', kinds, settings['window'], settings['run_length'],
-        settings['seed'], settings['max_shift'],
+        settings['seed'],
     )
 
   def train(self) -> None:

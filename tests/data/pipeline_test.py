@@ -113,61 +113,6 @@ def test_episodes_are_those_that_batches_are_drawn_from(store):
     assert len(drawn) < len(store)
 
 
-@pytest.mark.parametrize('down, right', [(0, 0), (2, 0), (0, -1), (-2, 1)])
-def test_a_shift_moves_images_and_repeats_their_edges(down, right):
-  frames = np.random.default_rng(0).integers(0, 256, (2, 6, 5, 3), np.uint8)
-  padded = np.pad(frames, ((0, 0), (2, 2), (2, 2), (0, 0)), mode='edge')
-  np.testing.assert_array_equal(
-      pipeline.shifted(frames, down, right),
-      padded[:, 2 - down:8 - down, 2 - right:7 - right],
-  )
-
-
-def test_images_of_a_run_are_shifted_alike_and_nothing_else_changes(
-    store, monkeypatch
-):
-  given = []
-  shift = pipeline.shifted
-
-  def spied(frames, down, right):
-    given.append((down, right))
-    return shift(frames, down, right)
-
-  monkeypatch.setattr(pipeline, 'shifted', spied)
-  kinds = (('safe_success', 5), ('unsafe', 3))
-  sampler = pipeline.RunSampler(
-      store, 'train', kinds, _WINDOW, _LENGTH, 0, max_shift=1
-  )
-  steps = range(30)
-  batches = [sampler.batch(step) for step in steps]
-  assert set(given) == set(itertools.product((-1, 0, 1), repeat=2))
-  assert len(given) == 8 * len(steps)  # One for each run.
-  for step, batch in zip(steps, batches):
-    plain = _sampler(store).batch(step)
-    for name in ('window', 'valid', 'action', 'kind'):
-      np.testing.assert_array_equal(
-          getattr(batch, name), getattr(plain, name)
-      )
-    number = [_number_and_step(frame)[0] for frame in plain.observation]
-    used = np.unique(batch.window[batch.valid])
-    moves = [
-        {
-            move for move in set(given)
-            if (shift(plain.observation[each:each + 1], *move)
-                == batch.observation[each]).all()
-        } for each in used
-    ]
-    assert all(moves)
-    for move, after, one, other in zip(moves, moves[1:], used, used[1:]):
-      follows = _number_and_step(plain.observation[other])[1] - (
-          _number_and_step(plain.observation[one])[1]
-      )
-      if number[one] == number[other] and follows == 1:
-        assert move & after
-  again = sampler.batch(3)
-  np.testing.assert_array_equal(again.observation, batches[3].observation)
-
-
 def test_batch_is_a_function_of_seed_and_step(store):
   one, same = _sampler(store), _sampler(store)
   for step in (7, 0):

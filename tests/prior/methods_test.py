@@ -53,13 +53,6 @@ _METHODS |= {
         'safer', 'safer_second', 'parrot', 'parrot_second', 'context_parrot'
     )
 }
-# On shifted images, z = 0 drawn to the mean safe action from the beginning.
-_METHODS |= {
-    f'{name}_shifted': (f'{name}_shifted', {
-        **_METHODS[name][1], 'train_prior.max_shift': 2,
-        'train_prior.anchor_weight': 1.0,
-    }) for name in ('safer', 'parrot')
-}
 
 _SAFER = {
     'train_prior.protocol': 'seen',

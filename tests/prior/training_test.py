@@ -327,7 +327,6 @@ def test_a_record_from_before_features_is_known_again(root, capsys):
     ('train_prior.features_of', 'nobody', 'features_of names: run train_prior'),
     ('train_prior.features_of', 'refit', 'expected another one'),
     ('TransformerPosterior.num_heads', 2, 'encoder or posterior in .* other'),
-    ('train_prior.max_shift', 2, 'cannot be shifted'),
     ('train_prior.window', 4, 'has a window of 3, expected 4'),
     ('SkillPrior.uses_context', False, 'has uses_context = True'),
     ('SkillPrior.context_dim', 5, 'has a context of 8, expected 5'),
@@ -385,8 +384,6 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch(root):
     ('momentum', 1.0, 'momentum is 1.0'),
     ('anchor_weight', -1.0, 'anchor_weight is -1.0'),
     ('anchor_weight', float('nan'), 'anchor_weight is nan'),
-    ('max_shift', -1, 'max_shift is -1'),
-    ('max_shift', 2, 'only images are shifted'),
 ])
 def test_a_wrong_value_is_told(root, name, value, message):
   gin.bind_parameter(f'train_prior.{name}', value)
