@@ -60,12 +60,10 @@ def new_tasks(protocol: str) -> tuple[str, ...]:
 
 def own_tasks(protocol: str) -> Optional[list[str]]:
   """The new tasks as records have them: None for those of this project."""
-  tasks = set(new_tasks(protocol))
-  if protocol != HELD_OUT:
-    return None
   import envs  # pylint: disable=g-import-not-at-top
 
-  return None if tasks == set(envs.EVALUATION) else sorted(tasks)
+  tasks = new_tasks(protocol)
+  return None if set(tasks) in (set(), set(envs.EVALUATION)) else sorted(tasks)
 
 
 def training_store(data_dir: str, protocol: str) -> store_lib.EpisodeStore:

@@ -10,56 +10,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import envs
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
-from safer_tf.data import store as store_lib
-from safer_tf.prior import encoders
 from safer_tf.prior import export
 from safer_tf.prior import learner
-from safer_tf.prior import protocols
 from safer_tf.prior import skill_prior
 from safer_tf.prior import training
 from tests.prior import synthetic
 
-_SMALL = """
-train_prior.prior = 'safer'
-train_prior.num_steps = 6
-train_prior.safe_runs = 3
-train_prior.unsafe_runs = 3
-train_prior.run_length = 4
-train_prior.window = 3
-train_prior.unsafe_weight = 0.1
-train_prior.validation_interval = 2
-train_prior.checkpoint_interval = 3
-train_prior.summary_interval = 2
-ConditionalRealNVP.num_couplings = 2
-ConditionalRealNVP.hidden = (16,)
-TransformerPosterior.width = 8
-vector_encoder.embedding_dim = 16
-"""
-
-
-@pytest.fixture(autouse=True)
-def small():
-  gin.clear_config()
-  gin.parse_config(_SMALL)
-  yield
-  gin.clear_config()
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory):
-  root = str(tmp_path_factory.mktemp('data'))
-  synthetic.write(root)
-  return layout.data_dir(root)
-
-
-@pytest.fixture
-def root(data, tmp_path):
-  os.symlink(data, tmp_path / layout.DATA_DIR)
-  return str(tmp_path)
+pytestmark = pytest.mark.usefixtures('small')
 
 
 def _history(root):
@@ -190,10 +150,12 @@ def _interrupted_after(monkeypatch, count):
   monkeypatch.setattr(learner, 'is_finite', counted)
 
 
-def test_resume_equals_an_uninterrupted_run(root, data, tmp_path, monkeypatch):
+def test_resume_equals_an_uninterrupted_run(
+    root, small_data, tmp_path, monkeypatch
+):
   whole = str(tmp_path / 'whole')
   os.mkdir(whole)
-  os.symlink(data, os.path.join(whole, layout.DATA_DIR))
+  os.symlink(small_data, os.path.join(whole, layout.DATA_DIR))
   expected = training.train_prior(whole)
   # A checkpoint stands at 3; validations at 2 and 4 were recorded.
   with monkeypatch.context() as patch:
@@ -216,20 +178,6 @@ def test_resume_equals_an_uninterrupted_run(root, data, tmp_path, monkeypatch):
   for one, other in zip(_weights(expected), _weights(found)):
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
   assert sorted(_events(root)) == sorted(_events(whole))  # None twice.
-
-
-def test_a_finished_prior_is_left_alone(root, monkeypatch, capsys):
-  path = training.train_prior(root)
-  monkeypatch.setattr(training, '_Run', None)
-  assert training.train_prior(root) == path
-  assert 'finished' in capsys.readouterr().out
-  gin.bind_parameter('train_prior.unsafe_weight', 0.5)
-  with pytest.raises(errors.UserError, match='_weight was 0.1, is now 0.5'):
-    training.train_prior(root)
-  gin.bind_parameter('train_prior.unsafe_weight', 0.1)
-  gin.bind_parameter('ConditionalRealNVP.log_scale_bound', 0.5)
-  with pytest.raises(errors.UserError, match='log_scale_bound'):
-    training.train_prior(root)
 
 
 def _refit(root, base):
@@ -311,18 +259,6 @@ def test_a_flow_on_features_is_known_again(root, capsys):
     _refit(root, 'safer')
 
 
-def test_a_record_from_before_features_is_known_again(root, capsys):
-  training.train_prior(root)
-  path = os.path.join(layout.prior_dir(root, 'seen', 'safer'), layout.SETTINGS)
-  record = files.read_json(path, 'settings')
-  del record['features']
-  for name in ('features_of', 'anchor_weight'):
-    del record['train_prior'][name]
-  files.write_json(path, record)
-  training.train_prior(root)
-  assert 'nothing to do' in capsys.readouterr().out
-
-
 @pytest.mark.parametrize('name, value, message', [
     ('train_prior.features_of', 'nobody', 'features_of names: run train_prior'),
     ('train_prior.features_of', 'refit', 'expected another one'),
@@ -370,64 +306,6 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch(root):
   assert not os.path.exists(os.path.join(directory, layout.STAGE))
 
 
-@pytest.mark.parametrize('name, value, message', [
-    ('optimizer', 'lion', 'adam, sgd'),
-    ('export_which', 'first', 'best or last'),
-    ('protocol', 'unseen', 'seen or held_out'),
-    ('positives', 'good', 'safe_success'),
-    ('num_steps', 0, 'num_steps is 0'),
-    ('num_steps', '9', "num_steps is '9'"),
-    ('unsafe_runs', 0, 'no meaning'),
-    ('unsafe_runs', -1, 'unsafe_runs is -1'),
-    ('unsafe_weight', 0.0, 'no meaning'),
-    ('kl_weight', -1.0, 'kl_weight is -1.0'),
-    ('momentum', 1.0, 'momentum is 1.0'),
-    ('anchor_weight', -1.0, 'anchor_weight is -1.0'),
-    ('anchor_weight', float('nan'), 'anchor_weight is nan'),
-])
-def test_a_wrong_value_is_told(root, name, value, message):
-  gin.bind_parameter(f'train_prior.{name}', value)
-  with pytest.raises(errors.UserError, match=message):
-    training.train_prior(root)
-
-
-@pytest.mark.parametrize('name, value, message', [
-    ('TransformerPosterior.width', 30, 'multiple of num_heads'),
-    ('TransformerPosterior.min_stddev', 1.0, 'between 0 and 1'),
-    ('ConditionalRealNVP.hidden', (), 'one size or more'),
-    ('ConditionalRealNVP.action_limit', 0.9, 'at least 1'),
-])
-def test_a_wrong_value_of_the_model_is_told(root, name, value, message):
-  gin.bind_parameter(name, value)
-  with pytest.raises(errors.UserError, match=message):
-    training.train_prior(root)
-
-
-def test_what_trained_nothing_makes_way_for_other_settings(root):
-  gin.bind_parameter('train_prior.positives', 'good')
-  with pytest.raises(errors.UserError, match='good'):
-    training.train_prior(root)
-  gin.bind_parameter('train_prior.positives', 'safe_success')
-  assert training.train_prior(root)
-
-
-def test_a_copied_prior_is_known_again(root, capsys):
-  path = training.train_prior(root)
-  directory = layout.prior_dir(root, 'seen', 'safer')
-  # What is shipped of one.
-  for name in os.listdir(directory):
-    if name not in (layout.EXPORT_DIR, layout.HISTORY, layout.STAGE):
-      part = os.path.join(directory, name)
-      (shutil.rmtree if os.path.isdir(part) else os.remove)(part)
-  before = os.stat(os.path.join(path, layout.PRIOR_SPEC)).st_mtime_ns
-  assert training.train_prior(root) == path
-  assert 'nothing to do' in capsys.readouterr().out
-  gin.bind_parameter('train_prior.unsafe_weight', 0.3)
-  with pytest.raises(errors.UserError, match='was 0.1, is now 0.3'):
-    training.train_prior(root)
-  assert os.stat(os.path.join(path, layout.PRIOR_SPEC)).st_mtime_ns == before
-
-
 def test_a_damaged_export_is_mended_as_its_message_says(root):
   path = training.train_prior(root)
   before = _weights(path)
@@ -442,23 +320,6 @@ def test_a_damaged_export_is_mended_as_its_message_says(root):
     np.testing.assert_array_equal(one, other)
 
 
-def test_new_tasks_without_a_test_episode_are_told_before_training(
-    root, monkeypatch
-):
-  split = store_lib.EpisodeStore.split
-
-  def without(store, name):
-    if set(store.index.task[store._chosen]) == {'two'} and name == 'test':
-      raise errors.UserError('no such episode')
-    return split(store, name)
-
-  monkeypatch.setattr(store_lib.EpisodeStore, 'split', without)
-  monkeypatch.setattr(protocols, 'new_tasks', lambda protocol: ['two'])
-  with pytest.raises(errors.UserError, match='no such episode'):
-    training.train_prior(root)
-  assert not os.path.exists(layout.prior_dir(root, 'seen', 'safer'))
-
-
 def test_missing_data_are_told(tmp_path):
   with pytest.raises(errors.UserError, match='collect_data'):
     training.train_prior(str(tmp_path))
@@ -469,77 +330,3 @@ def test_too_few_data_are_told_before_training(tmp_path):
   gin.bind_parameter('train_prior.num_steps', 10**9)
   with pytest.raises(errors.UserError, match='split of .* is empty'):
     training.train_prior(str(tmp_path))
-
-
-def test_held_out_leaves_out_the_evaluation_tasks(tmp_path):
-  # What is never read cannot spoil the loss, nor the choice of the best. (As it
-  # is: standardised, the broken ones would be as small as the others.)
-  gin.bind_parameter('SkillPrior.make_encoder', encoders.no_encoder)
-  synthetic.write(
-      str(tmp_path), tasks=envs.ALL, per_task=10, steps=4,
-      broken=envs.EVALUATION,
-  )
-  seen = protocols.training_store(
-      layout.data_dir(str(tmp_path)), protocols.HELD_OUT
-  )
-  tasks = set(seen.index.task[seen.split('all')])
-  assert tasks == set(envs.ALL) - set(envs.EVALUATION)
-  assert len(tasks) == 34
-  gin.bind_parameter('train_prior.protocol', protocols.HELD_OUT)
-  path = training.train_prior(str(tmp_path))
-  assert export.load_prior(path).spec.provenance['protocol'] == 'held_out'
-  store = store_lib.EpisodeStore(layout.data_dir(str(tmp_path)))
-  with np.load(os.path.join(
-      os.path.dirname(path), layout.LIKELIHOODS_NEW_TASKS
-  )) as found:
-    # It was measured on the new tasks, and on nothing else.
-    tasks = set(store.index.task[found['episode']])
-    assert tasks and tasks <= set(envs.EVALUATION)
-    numbers = found['episode']
-  gin.bind_parameter('train_prior.prior', 'refit')
-  gin.bind_parameter('train_prior.features_of', 'safer')
-  refit = training.train_prior(str(tmp_path))
-  with np.load(os.path.join(
-      os.path.dirname(refit), layout.LIKELIHOODS_NEW_TASKS
-  )) as found:
-    np.testing.assert_array_equal(found['episode'], numbers)
-  gin.bind_parameter('train_prior.prior', 'safer')
-  gin.bind_parameter('train_prior.features_of', None)
-  gin.bind_parameter('train_prior.protocol', protocols.SEEN)
-  with pytest.raises(errors.UserError, match='diverged'):
-    gin.bind_parameter('train_prior.num_steps', 50)
-    training.train_prior(str(tmp_path))
-
-
-def test_held_out_of_ones_own_tasks(root):
-  gin.bind_parameter('train_prior.protocol', protocols.HELD_OUT)
-  with pytest.raises(errors.UserError, match='are of one, two. Name those'):
-    training.train_prior(root)
-  gin.bind_parameter('held_out_tasks.names', ())
-  with pytest.raises(errors.UserError, match='names is empty'):
-    training.train_prior(root)
-  gin.bind_parameter('held_out_tasks.names', ('tow', 'one'))
-  with pytest.raises(errors.UserError, match='leaves out tow, of which'):
-    training.train_prior(root)
-  gin.bind_parameter('held_out_tasks.names', ('one', 'two'))
-  with pytest.raises(errors.UserError, match='no episodes of tasks other'):
-    training.train_prior(root)
-  gin.bind_parameter('held_out_tasks.names', ('two',))
-  path = training.train_prior(root)
-  store = store_lib.EpisodeStore(layout.data_dir(root))
-  for name, task in (
-      (layout.LIKELIHOODS, 'one'), (layout.LIKELIHOODS_NEW_TASKS, 'two'),
-  ):
-    with np.load(os.path.join(os.path.dirname(path), name)) as found:
-      assert set(store.index.task[found['episode']]) == {task}
-  gin.bind_parameter('held_out_tasks.names', ('one',))
-  gin.bind_parameter('train_prior.prior', 'refit')
-  gin.bind_parameter('train_prior.features_of', 'safer')
-  with pytest.raises(errors.UserError, match='trained without two, and'):
-    training.train_prior(root)
-  gin.bind_parameter('train_prior.prior', 'safer')
-  gin.bind_parameter('train_prior.features_of', None)
-  with pytest.raises(
-      errors.UserError, match=r"held_out_tasks was \['two'\], is now \['one'\]"
-  ):
-    training.train_prior(root)
