@@ -395,7 +395,7 @@ def test_links_lead_somewhere(page):
       assert anchor in _anchors(target), (path, anchor)
 
 
-def _snippet(path, containing):
+def snippet(path, containing):
   """The one piece of Python on a page, fenced or indented, with a text."""
   text = (_TOP / path).read_text()
   pieces = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
@@ -409,7 +409,7 @@ def test_the_plain_savedmodel_snippet_runs(monkeypatch):
   names = {
       'image': tf.zeros([1, 48, 48, 3], tf.uint8), 'latent': tf.ones([1, 6]) / 5
   }
-  exec(_snippet('README.md', 'saved_model.load'), names)
+  exec(snippet('README.md', 'saved_model.load'), names)
   np.testing.assert_allclose(names['latent'], tf.ones([1, 6]) / 5, atol=1e-3)
   assert names['valid'].numpy().tolist() == [[False] * 15 + [True]]
   assert names['log_prob'].shape == (1,)
@@ -423,7 +423,7 @@ def test_the_recipe_for_ones_own_episodes_runs(tmp_path, monkeypatch):
           rewards=[-1] * 5, labels=[0, 0, 1, 0, 0], succeeded=number % 2,
       ) for number in range(60)
   ]
-  exec(_snippet('docs/data.md', 'my_logs'), {'my_logs': lambda: logs})
+  exec(snippet('docs/data.md', 'my_logs'), {'my_logs': lambda: logs})
   store = store_lib.EpisodeStore(layout.data_dir('runs/mine'))
   assert len(store) == 60
   assert store.index.unsafe.sum() == 60 and store.index.success.sum() == 30
@@ -432,7 +432,7 @@ def test_the_recipe_for_ones_own_episodes_runs(tmp_path, monkeypatch):
 
 def test_the_recipe_for_gym_gives_what_stages_ask_for():
   names = {}
-  exec(_snippet('docs/data.md', 'gym_wrapper'), names)
+  exec(snippet('docs/data.md', 'gym_wrapper'), names)
 
   class Cart(gym.Env):
     observation_space = gym.spaces.Box(-1, 1, (3,), np.float32)

@@ -164,7 +164,12 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
 
   def _reset(self) -> ts.TimeStep:
     self._forget()
-    return self._observe(self._env.reset())
+    time_step = self._env.reset()
+    check_observation(
+        self._env.observation_spec(), time_step.observation,
+        type(self._env).__name__,
+    )
+    return self._observe(time_step)
 
   def _step(self, action: np.ndarray) -> ts.TimeStep:
     time_step = self._env.step(action)
@@ -310,6 +315,29 @@ def make(
   import envs  # pylint: disable=g-import-not-at-top
 
   return wrap(envs.load_task(task, seed), prior, latent_bound, encoder)
+
+
+def check_observation(spec: Any, observation: Any, env_name: str) -> None:
+  """Checks that an environment observes as it says.
+
+  Args:
+    spec: of its observations.
+    observation: what it gave at a reset.
+    env_name: its name, for the message.
+
+  Raises:
+    UserError: shape or dtype are not those of the spec.
+  """
+  found = (np.shape(observation), getattr(observation, 'dtype', None))
+  if isinstance(spec, array_spec.ArraySpec) and found != (
+      tuple(spec.shape), spec.dtype
+  ):
+    raise errors.UserError(
+        f'Environment {env_name}: after a reset its observation is of shape '
+        f'{list(found[0])} and dtype {found[1]}, by its spec of '
+        f'{list(spec.shape)} and {np.dtype(spec.dtype)}. Cast it in the '
+        'environment.'
+    )
 
 
 def _check_specs(

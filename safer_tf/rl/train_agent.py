@@ -8,10 +8,8 @@ import os
 from typing import Any, Callable, Optional, Union
 
 import gin
-import numpy as np
 import tensorflow as tf
 from tf_agents.environments import py_environment
-from tf_agents.specs import array_spec
 
 import envs
 from safer_tf.common import errors
@@ -230,16 +228,8 @@ def _checked(
     env: py_environment.PyEnvironment, task: str
 ) -> py_environment.PyEnvironment:
   """The environment, if it tells what is counted and observes as it says."""
-  observation = labels.seeded_reset(env, task, 0).observation
-  spec = env.observation_spec()
-  found = (np.shape(observation), getattr(observation, 'dtype', None))
-  if isinstance(spec, array_spec.ArraySpec) and found != (
-      tuple(spec.shape), spec.dtype
-  ):
-    raise errors.UserError(
-        f'Environment {task}: after a reset its observation is of shape '
-        f'{list(found[0])} and dtype {found[1]}, by its spec of '
-        f'{list(spec.shape)} and {np.dtype(spec.dtype)}. Cast it in the '
-        'environment.'
-    )
+  latent_env.check_observation(
+      env.observation_spec(), labels.seeded_reset(env, task, 0).observation,
+      task,
+  )
   return env

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import types
 
+import gin
 import numpy as np
 import pytest
 
@@ -198,6 +199,19 @@ def test_a_prior_of_its_own_seed_has_the_runs_data(roots, tmp_path):
         confirm.confirm_assurance(str(tmp_path), later, prior='safer')
     else:
       confirm.confirm_assurance(str(tmp_path), later, prior='safer')
+
+
+def test_a_prior_that_left_out_other_tasks_is_refused(roots, tmp_path):
+  path = layout.export_dir(str(tmp_path), 'held_out', 'safer')
+  shutil.copytree(layout.export_dir(roots[0], 'seen', 'safer'), path)
+  gin.bind_parameter('held_out_tasks.names', compute_test._TASKS[:1])
+  try:
+    with pytest.raises(errors.UserError, match='without the evaluated tasks'):
+      confirm.confirm_assurance(
+          str(tmp_path), roots[1], prior='safer', protocol='held_out'
+      )
+  finally:
+    gin.clear_config()
 
 
 def test_a_prior_without_assurance_is_told(roots, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 import numpy as np
@@ -24,6 +25,7 @@ from safer_tf.prior import export
 from safer_tf.prior import skill_prior
 from safer_tf.rl import train_agent
 from safer_tf.rl import trained as trained_agents
+from tests import docs_test
 
 _TASK = envs.ALL[0]
 _TABLE = [
@@ -273,3 +275,19 @@ def test_calibration_has_a_row_for_each_bound_that_admits(root):
   assert os.path.exists(
       layout.calibration_file(root, 'seen', 'safer', _TASK)
   )
+
+
+def test_the_lines_of_the_readme_for_a_trained_agent_run(
+    root, tmp_path, monkeypatch
+):
+  lines = docs_test.snippet('README.md', 'load_agent')
+  agent, prior = re.findall("'((?:runs|priors)/.*?)'", lines)
+  monkeypatch.chdir(tmp_path)
+  shutil.copytree(
+      layout.agent_dir(root, 'seen', _TASK, 'safer', 'default', 0), agent
+  )
+  shutil.copytree(layout.export_dir(root, 'seen', 'safer'), prior)
+  mine = envs.load_task(_TASK)
+  names = {'my_env': mine}
+  exec(lines, names)
+  assert names['time_step'].is_last() and mine.current_time_step().is_last()

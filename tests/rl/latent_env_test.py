@@ -183,6 +183,17 @@ def test_refuses_bad_latents(prior, latent, message):
   env.step(np.float32([0.7, -0.7]))  # The bound itself is what tanh reaches.
 
 
+def test_an_observation_that_is_not_as_its_spec_is_named(prior):
+  class Double(fakes.ReachEnv):
+
+    def _observe(self):
+      return super()._observe().astype(np.float64)
+
+  env = latent_env.LatentActionEnvironment(Double(), prior, 0.7)
+  with pytest.raises(errors.UserError, match='Double: .* dtype float64, by'):
+    env.reset()
+
+
 def test_an_observation_that_is_not_finite_moves_nothing(prior):
   steps = []
 
