@@ -45,9 +45,8 @@ def evaluate(
 ) -> dict[str, Any]:
   """Rolls out a cell's greedy policy and writes `evaluation.json`.
 
-  The methods `safer_prior_zero` (z = 0) and `safer_prior_random` (z from
-  N(0, I) truncated to the bound) need no training: their rows come from here
-  alone.
+  The methods of `style.NO_LEARNING` act by a prior alone, at z = 0 or with z
+  from N(0, I) truncated to the bound: their rows come from here alone.
 
   Args:
     root_dir: run directory.
@@ -80,14 +79,20 @@ def evaluate(
   directory = layout.agent_dir(
       root_dir, protocol, task, method, variant, seed
   )
+  inputs = {}  # A trained agent's own record has them.
   if method in style.NO_LEARNING:
     cell = _untrained_cell(
         root_dir, seed, protocol, task, method, variant, prior,
         bound_protocol or protocol, assurance_mode, max_unsafe_fraction,
     )
-    env = trained.wrap(recorder, export.load_prior(
-        layout.export_dir(root_dir, protocol, prior), prior=prior
-    ), cell)
+    path = layout.export_dir(root_dir, protocol, prior)
+    env = trained.wrap(recorder, export.load_prior(path, prior=prior), cell)
+    inputs = provenance.hashes({
+        'prior_spec': os.path.join(path, layout.PRIOR_SPEC),
+        'assurance': os.path.join(layout.export_dir(
+            root_dir, cell['bound_protocol'], prior
+        ), layout.ASSURANCE),
+    })
     policy = _untrained_policy(cell, env, seed)
   else:
     cell = trained.read_result(directory)
@@ -111,7 +116,7 @@ def evaluate(
       'eval_clip_rate': getattr(env, 'clip_rate', 0.0),
       'replays': replays(records),
       'eval_provenance': provenance.record(
-          seed, wall_seconds=time.time() - start
+          seed, inputs, wall_seconds=time.time() - start
       ),
   }
   files.write_json(os.path.join(directory, layout.EVALUATION), result)
@@ -196,7 +201,7 @@ def _untrained_policy(
     cell: dict[str, Any], env: py_environment.PyEnvironment, seed: int
 ) -> rollouts.Policy:
   size = env.action_spec().shape[0]
-  if cell['method'] == 'safer_prior_zero':
+  if cell['method'].endswith(style.AT_ZERO):
     return rollouts.zero_latents(size)
   return rollouts.random_latents(size, cell['latent_bound'], seed)
 

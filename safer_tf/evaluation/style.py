@@ -31,6 +31,10 @@ METHODS = {
     'safer_second': Look('SAFER, a second prior', '#4a9bd4'),
     'parrot_second': Look('PARROT, a second prior', '#f2c14e'),
     'safer_refit': Look('SAFER, new flow', '#00406b'),
+    'safer_refit_prior_zero': Look('SAFER prior, new flow, z = 0', '#969696'),
+    'safer_refit_prior_random': Look(
+        'SAFER prior, new flow, random z', '#6fb3a2'
+    ),
     'safer_second_refit': Look('SAFER, second prior, new flow', '#8fc1e3'),
     'parrot_refit': Look('PARROT, new flow', '#a86f00'),
     'parrot_second_refit': Look('PARROT, second prior, new flow', '#d9b44a'),
@@ -43,7 +47,11 @@ TABLE1_METHODS = (
 ABLATIONS = tuple(name for name in METHODS if name not in TABLE1_METHODS)
 # Ends the name of a prior whose flow was trained anew on another's features.
 REFIT = '_refit'
-NO_LEARNING = ('safer_prior_zero', 'safer_prior_random')
+# Ends the name of a method that acts by a prior at z = 0, without learning.
+AT_ZERO = '_prior_zero'
+NO_LEARNING = tuple(
+    name for name in METHODS if name.endswith((AT_ZERO, '_prior_random'))
+)
 
 # Safe and unsafe data, and the assurance's modes, where they are compared.
 SAFE_COLOUR, UNSAFE_COLOUR = '#0072b2', '#d55e00'

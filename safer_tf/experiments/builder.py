@@ -134,10 +134,11 @@ class Builder:
           yield from self._variants(matrix, 'held_out', task, method, seed)
 
   def _calibration(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
-    if 'safer' not in matrix.methods:
-      return
-    for task in _names(matrix.tasks):
-      yield self._calibrate('seen', 'safer', task)
+    for prior in matrix.calibrated:
+      if prior not in (*matrix.methods, *matrix.ablations):
+        continue
+      for task in _names(matrix.tasks):
+        yield self._calibrate('seen', prior, task)
 
   def _prior_rollouts(
       self, matrix: matrix_lib.Matrix
@@ -237,6 +238,7 @@ class Builder:
         self._root_dir, layout.AGENTS_DIR
     ))
     needs = list(self._inputs(protocol, method, bound_protocol))
+    alone = [f"evaluate.prior = '{methods_lib.METHODS[method].prior}'"]
     if method not in style.NO_LEARNING:
       agent = self._cell(
           f'agent/{name}', 'train_agent', 'agent', seed,
@@ -248,14 +250,14 @@ class Builder:
           ), (f'methods/{method}.gin',), gin_files,
       )
       yield agent
-      needs = [agent.name]
+      needs, alone = [agent.name], []
     yield self._cell(
         f'evaluate/{name}', 'evaluate', 'evaluate', seed,
         os.path.join(directory, layout.EVALUATION), needs, (
             f"evaluate.task = '{task}'", f"evaluate.method = '{method}'",
             f"evaluate.protocol = '{protocol}'",
             f"evaluate.bound_protocol = '{bound_protocol}'",
-            f"evaluate.variant = '{variant}'",
+            f"evaluate.variant = '{variant}'", *alone,
         ),
     )
 

@@ -35,6 +35,8 @@ class Matrix:
       Prior-Explore's `unbounded`.
     tuned: further variants of methods, on `seen`: gin bindings by name, by
       method. As with the others, the better variant is quoted.
+    calibrated: methods whose priors' bounds are acted out at random (Figure
+      4); those with an assurance of their own.
     rolled_out: methods whose priors are rolled out without an agent.
     ablations: methods of the ablations.
     ablation_tasks: tasks of the ablations.
@@ -64,6 +66,7 @@ class Matrix:
   tuned: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
       default_factory=dict
   )
+  calibrated: Sequence[str] = ('safer',)
   rolled_out: Sequence[str] = ('safer', 'parrot')
   ablations: Sequence[str] = style.ABLATIONS
   ablation_tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
@@ -85,6 +88,7 @@ class Matrix:
   def __post_init__(self):
     _check_known('Matrix.parts', self.parts, PARTS)
     _check_known('Matrix.methods', self.methods, methods_lib.METHODS)
+    _check_known('Matrix.calibrated', self.calibrated, methods_lib.CERTIFIED)
     _check_known('Matrix.rolled_out', self.rolled_out, methods_lib.TRAINED)
     _check_known('Matrix.ablations', self.ablations, style.ABLATIONS)
     _check_known(

@@ -42,6 +42,8 @@ METHODS = {
     'safer_second': Method('safer_second', 'safer_second', prior_seed=1),
     'parrot_second': Method('parrot_second', 'safer', prior_seed=1),
     'safer_refit': Method('safer_refit', 'safer_refit', features_of='safer'),
+    'safer_refit_prior_zero': Method('safer_refit', 'safer_refit'),
+    'safer_refit_prior_random': Method('safer_refit', 'safer_refit'),
     'safer_second_refit': Method(
         'safer_second_refit', 'safer_second_refit', prior_seed=1,
         features_of='safer_second',
@@ -64,6 +66,10 @@ _OF_OWN_RANGE = (
 )
 # Those that a prior is trained for, which has their name.
 TRAINED = tuple(name for name, parts in METHODS.items() if parts.prior == name)
+# Those whose prior has an assurance of its own.
+CERTIFIED = tuple(
+    name for name in TRAINED if METHODS[name].bound_prior == name
+)
 # Those whose agents act in a bounded latent.
 IN_BOXES = tuple(
     name for name, parts in METHODS.items()

@@ -97,6 +97,18 @@ def test_methods_without_learning_need_no_agent(root):
       root, 'seen', _TASK, 'safer_prior_zero', 'default', 3
   )
   assert os.listdir(path) == [layout.EVALUATION]
+  prior = layout.export_dir(root, 'seen', 'safer')
+  assert zero['eval_provenance']['inputs'] == {
+      'prior_spec': files.sha256(os.path.join(prior, layout.PRIOR_SPEC)),
+      'assurance': files.sha256(os.path.join(prior, layout.ASSURANCE)),
+  }
+  for method, same in (
+      ('safer_refit_prior_zero', True), ('safer_prior_random', False)
+  ):
+    other = evaluate.evaluate(
+        root, 3, task=_TASK, method=method, num_episodes=1
+    )
+    assert (other['replays'] == zero['replays']) == same
 
 
 def test_a_prior_is_rolled_out_without_an_agent(root):

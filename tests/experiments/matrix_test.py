@@ -105,6 +105,27 @@ def test_methods_without_learning_are_only_evaluated():
   assert names and all(name.startswith('evaluate/') for name in names)
 
 
+def test_a_prior_of_a_new_flow_is_evaluated_and_calibrated_by_itself():
+  asked = {
+      'parts': ('ablations', 'calibration'), 'tasks': (1,),
+      'ablation_tasks': (1,), 'calibrated': ('safer', 'safer_refit'),
+  }
+  found = {cell.name: cell for cell in _build(**asked)}
+  without = {cell.name for cell in _build(ablations=(), **asked)}
+  task = envs.EVALUATION[0]
+  alone = found[f'evaluate/seen/{task}/safer_refit_prior_zero/default/seed0']
+  assert "evaluate.prior = 'safer_refit'" in alone.given('gin_bindings')
+  assert set(alone.needs) == {
+      'prior/seen/safer_refit', 'assurance/seen/safer_refit'
+  }
+  for prior in asked['calibrated']:
+    assert found[f'calibrate/seen/{prior}/{task}'].needs == (
+        f'assurance/seen/{prior}',
+    )
+  assert f'calibrate/seen/safer/{task}' in without
+  assert f'calibrate/seen/safer_refit/{task}' not in without
+
+
 def test_new_tasks_are_acted_on_in_the_box_of_the_seen_and_calibrated():
   found = {
       cell.name: cell for cell in _build(parts=('held_out',), tasks=(2,))
