@@ -240,11 +240,11 @@ def test_priors_alone_quote_what_is_recorded():
     assert list(found.groups()) == [mean(prior, 0.0), mean(prior, 1.0)]
 
 
-def _touched(recorded, kind):
+def _touched(recorded, kind, tasks=_TASKS):
   """Share in % of the evaluation episodes, on all tasks, with contact."""
   return statistics.fmean(
       100 * float(row['eval_unsafe_episodes']) / float(row['eval_episodes'])
-      for task in _TASKS for row in recorded[(*kind, task)]
+      for task in tasks for row in recorded[(*kind, task)]
   )
 
 
@@ -310,6 +310,27 @@ def test_other_runs_of_the_new_flow_are_told_as_recorded(
   assert float(touched.partition('%')[0]) == pytest.approx(
       _touched(recorded, ('safer_refit', variant)), abs=0.051
   )
+
+
+def test_development_runs_are_told_as_recorded():
+  recorded = _recorded('seen', 'development')
+  shown = list(_table('docs/lab_notes.md', '## A box for the new flow'))
+  tasks = [f'extract_{number}' for number in (27, 12, 31, 14)]
+  means = re.search(
+      r'in 0\.32 (.+?), in 0\.56 \(2%\) ([\d.]+ / [\d,]+)\.',
+      ' '.join((_TOP / 'docs' / 'results.md').read_text().split()),
+  )
+  assert len(shown) == 2
+  for (_, *cells), text, bound in zip(
+      shown, means.groups(), ('0.3224', '0.56')
+  ):
+    kind = ('safer_refit', f'tradeoff_range_{bound}')
+    for cell, task in zip(cells, tasks):
+      _agrees(cell, recorded, *kind, [task])
+    for mean in (cells[4], text):
+      _agrees(mean, recorded, *kind, tasks, digits=1)
+    told = float(cells[5].rstrip('%'))
+    assert told == pytest.approx(_touched(recorded, kind, tasks), abs=0.051)
 
 
 def test_three_seeds_of_the_new_flow_are_told_as_recorded():
