@@ -122,9 +122,15 @@ def collect_data(
     files.write_json(layout.data_part(root_dir, k, n), origin)
     return data_dir
   parts = _collect(data_dir, spec, source, units, num_workers)
+  index = dataset.join(parts)
   dataset.finish(
-      data_dir, dataset.join(parts), seed, num_workers=num_workers,
+      data_dir, index, seed, num_workers=num_workers,
       wall_seconds=round(time.monotonic() - start, 1),
+  )
+  print(
+      f'{data_dir}: {len(index.unsafe):,} steps of {len(index.length):,} '
+      f'episodes; {index.unsafe.mean():.1%} of the steps are unsafe, '
+      f'{index.success.mean():.1%} of the episodes succeed.'
   )
   return data_dir
 

@@ -119,7 +119,14 @@ def evaluate(
           seed, inputs, wall_seconds=time.time() - start
       ),
   }
-  files.write_json(os.path.join(directory, layout.EVALUATION), result)
+  path = os.path.join(directory, layout.EVALUATION)
+  files.write_json(path, result)
+  print(
+      f'{path}: success in {result["eval_success_rate"]:.1%} of '
+      f'{num_episodes} episodes, {result["eval_unsafe_episodes"]} of them '
+      'unsafe (with 95% confidence at most '
+      f'{result["eval_unsafe_episode_upper"]:.1%}).'
+  )
   return result
 
 

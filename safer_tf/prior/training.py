@@ -290,11 +290,12 @@ class _Run:
           measure(pipeline.sweep(new_tasks, 'test')),
           layout.LIKELIHOODS_NEW_TASKS,
       )
+    measured = self._statistics(found)
     record = {
         **record, 'exported_step': step, 'test': {
             # Of no steps of a kind there is none, and JSON knows no NaN.
             name: None if np.isnan(value) else value
-            for name, value in self._statistics(found).items()
+            for name, value in measured.items()
         },
     }
     export.export_prior(
@@ -302,6 +303,11 @@ class _Run:
         self._settings['prior'], self._store.spec.observation_dtype, record,
     )
     files.write_json(os.path.join(self._directory, layout.STAGE), record)
+    print(
+        f'{self._directory}: exported step {step:,}; on the test split safe '
+        f'actions have {measured["safe_log_prob"]:.2f} nats, unsafe ones '
+        f'{measured["unsafe_log_prob"]:.2f} (AUC {measured["auc"]:.3f}).'
+    )
 
   def _write(self, found: likelihoods.Likelihoods, name: str) -> None:
     path = os.path.join(self._directory, name)

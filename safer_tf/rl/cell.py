@@ -166,6 +166,11 @@ class Cell:
         'git_revision': record['git_revision'],
     })
     files.write_json(os.path.join(self._directory, layout.STAGE), record)
+    print(
+        f'{self._directory}: {self._curve.violations:,} violations in '
+        f'{self._curve.env_steps:,} steps; success in {success:.1%} of the '
+        f'episodes of the last {SUCCESS_WINDOW:,}.'
+    )
 
   def _episode(self) -> list[np.ndarray]:
     """Plays one seeded episode, an update a step; returns its frames."""

@@ -166,8 +166,12 @@ def test_deleting_a_damaged_shard_mends_a_finished_dataset(tmp_path):
   assert _shard_hashes(data_dir) == expected
 
 
-def test_finished_dataset_is_reused(tmp_path, monkeypatch):
+def test_finished_dataset_is_reused(tmp_path, monkeypatch, capsys):
   data_dir = _collect_points(tmp_path)
+  index = store_lib.EpisodeStore(data_dir).index
+  assert (
+      f'{len(index.unsafe)} steps of {len(index.length)} episodes'
+  ) in capsys.readouterr().out
   stage = files.sha256(os.path.join(data_dir, layout.STAGE))
   monkeypatch.setattr(shards, 'write_shard', None)
   monkeypatch.setattr(shards, 'scan_shard', None)

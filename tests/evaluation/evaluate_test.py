@@ -87,10 +87,11 @@ def test_an_evaluation_repeats_itself(root, trained):
   assert again['episodes'] == trained['episodes'][:2]
 
 
-def test_methods_without_learning_need_no_agent(root):
+def test_methods_without_learning_need_no_agent(root, capsys):
   zero = evaluate.evaluate(
       root, 3, task=_TASK, method='safer_prior_zero', num_episodes=1
   )
+  assert 'of 1 episodes' in capsys.readouterr().out
   assert zero['latent_bound'] == 1.0 and zero['env_steps'] == 0
   assert 'violations' not in zero  # There was no training to commit any in.
   path = layout.agent_dir(

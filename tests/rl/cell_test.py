@@ -103,10 +103,15 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, prior_dir):
 def test_counts_every_step_and_writes_all_files(root, prior_dir, capsys):
   env = _CountingEnv()
   directory = small_cell.train(root, lambda name: env, assurance_mode='paper')
+  shown = capsys.readouterr()
   # Without a terminal progress is a line every 30 seconds, not one an episode.
-  assert 1 <= capsys.readouterr().err.count('Training agent') <= 3
+  assert 1 <= shown.err.count('Training agent') <= 3
   rows = small_cell.curve(directory)
   result = files.read_json(os.path.join(directory, layout.RESULT), 'it')
+  assert (
+      f'{directory}: {result["violations"]:,} violations in '
+      f'{result["env_steps"]:,} steps; '
+  ) in shown.out
   assert env.unsafe > 0
   assert result['violations'] == env.unsafe
   assert int(rows[-1]['cumulative_violations']) == env.unsafe
