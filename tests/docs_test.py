@@ -127,6 +127,41 @@ def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):
       assert told == pytest.approx(_touched(recorded, kind), abs=0.051)
 
 
+# Pairs of success and violations in README's points, in their order.
+_POINTS = (
+    *((('seen', 'table1'), *kind) for kind in (
+        ('safer', 'default'), ('context_parrot', 'default'),
+        ('parrot', 'default'), ('parrot', 'own_range'))),
+    (('seen', 'tradeoff'), 'safer', 'tradeoff_range_1'),
+    *((('seen', 'ablations'), *kind) for kind in (
+        ('safer_refit', 'default'), ('parrot_refit', 'default'),
+        ('parrot_refit', 'own_range'))),
+    *((('held_out', 'table1', 'ablations'), *kind) for kind in (
+        ('safer', 'default'), ('parrot', 'default'), ('parrot', 'own_range'),
+        ('safer_refit', 'default'), ('parrot_refit', 'default'),
+        ('parrot_refit', 'own_range'))),
+    (('seen', 'table1', '0'), 'safer', 'default'),
+    (('seen', 'rerun', '0'), 'safer', 'default'),
+    *((('seen', 'ablations'), method, 'default') for method in (
+        'safer_second', 'safer_no_context', 'safer_deterministic')),
+)
+
+
+def test_the_points_of_the_readme_quote_what_is_recorded():
+  text = (_TOP / 'README.md').read_text()
+  text = text.partition('What it says:')[2].partition('Success of 100')[0]
+  told = re.findall(
+      r'([\d.]+)% (?:/|with|success with) ([\d,]+\d|\d)', ' '.join(text.split())
+  )
+  assert len(told) == len(_POINTS)
+  for pair, ((protocol, *names), *kind) in zip(told, _POINTS):
+    seeds = [name for name in names if name.isdigit()] or ('0', '1', '2')
+    recorded = _recorded(
+        protocol, *(name for name in names if not name.isdigit()), seeds=seeds
+    )
+    _agrees(' / '.join(pair), recorded, *kind, _TASKS, digits=1)
+
+
 def test_the_boxes_quote_what_is_recorded():
   recorded = _recorded('seen', 'table1', 'tradeoff', seeds=('0',))
   columns = {
