@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from safer_tf.common import layout
 from safer_tf.data import store as store_lib
+from safer_tf.evaluation import style
 
 _TOP = pathlib.Path(__file__).resolve().parent.parent
 # The evaluation tasks in Table 1's order.
@@ -38,6 +39,10 @@ _NAMES = {
     'SAFER, new flow': ('safer_refit', 'default'),
     "PARROT, new flow, in that flow's box": ('parrot_refit', 'default'),
     'PARROT, new flow, own range': ('parrot_refit', 'own_range'),
+    "SAFER's new flow at z = 0, no learning": (
+        'safer_refit_prior_zero', 'default'),
+    "SAFER's new flow at random z in its box, no learning": (
+        'safer_refit_prior_random', 'default'),
     "SAFER's prior at z = 0, no learning": ('safer_prior_zero', 'default'),
     "SAFER's prior at random z in the box, no learning": (
         'safer_prior_random', 'default'),
@@ -90,7 +95,7 @@ def _agrees(text, recorded, method, variant, tasks, digits=0):
       parts, ('eval_success_rate', 'violations'), (digits, 0)
   ):
     if told == '–':
-      assert method.startswith('safer_prior')
+      assert method in style.NO_LEARNING
       continue
     expected = [statistics.fmean(
         statistics.fmean(_value(row, column) for row in of_task)
@@ -109,7 +114,7 @@ def _agrees(text, recorded, method, variant, tasks, digits=0):
 
 
 @pytest.mark.parametrize('path, heading, protocol, n_rows', [
-    ('README.md', 'final policy touched the container:', 'seen', 15),
+    ('README.md', 'final policy touched the container:', 'seen', 17),
     ('docs/results.md', '## New tasks (`held_out`)', 'held_out', 4),
 ])
 def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):
@@ -290,12 +295,12 @@ _NEW_FLOWS = (
 
 
 def test_agents_of_new_flows_quote_what_is_recorded():
-  recorded = _recorded('seen', 'table1', 'ablations', seeds=('0',))
+  recorded = _recorded('seen', 'table1', 'ablations', 'tradeoff', seeds=('0',))
   shown = list(_table('docs/results.md', 'named and run first'))
-  assert len(shown) == 6
+  assert len(shown) == 7
   for (_, *cells), kind in zip(shown, (
-      *_NEW_FLOWS, ('safer', 'default'), ('parrot', 'default'),
-      ('parrot', 'own_range'),
+      *_NEW_FLOWS, ('safer_refit', 'tradeoff_range_0.16'),
+      ('safer', 'default'), ('parrot', 'default'), ('parrot', 'own_range'),
   )):
     for text, task in zip(cells, _TASKS):
       _agrees(text, recorded, *kind, [task])
@@ -314,37 +319,15 @@ def test_new_flows_on_new_tasks_quote_what_is_recorded():
     _agrees(cells[6], recorded, *kind, _TASKS, digits=1)
 
 
-def test_two_seeds_of_new_flows_quote_what_is_recorded():
-  recorded = _recorded('seen', 'ablations', seeds=('0', '1'))
-  shown = list(_table('docs/results.md', 'Over the seeds that both have:'))
+def test_three_seeds_of_new_flows_quote_what_is_recorded():
+  recorded = _recorded('seen', 'ablations')
+  shown = list(_table('docs/results.md', '- Over three seeds, '))
   assert len(shown) == len(_NEW_FLOWS)
   for (_, *cells), kind in zip(shown, _NEW_FLOWS):
     for text, task in zip(cells, [[t] for t in _TASKS] + [_TASKS]):
       _agrees(text, recorded, *kind, task, digits=1)
     told = float(cells[7].rstrip('%'))
     assert told == pytest.approx(_touched(recorded, kind), abs=0.051)
-
-
-@pytest.mark.parametrize('table, seed, variant, start', [
-    ('ablations', '1', 'default', "more seeds of SAFER's new flow: "),
-    ('ablations', '2', 'default', 'touched 9.7%; '),
-    ('tradeoff', '0', 'tradeoff_range_0.16', 'tradeoff.csv)), seed 0: '),
-])
-def test_other_runs_of_the_new_flow_are_told_as_recorded(
-    table, seed, variant, start
-):
-  recorded = _recorded('seen', table, seeds=(seed,))
-  text = ' '.join((_TOP / 'docs' / 'results.md').read_text().split())
-  told = text.partition(start)[2]
-  tasks, _, rest = told.partition(', mean ')
-  parts = tasks.replace(' and ', ', ').split(', ')
-  for part, task in zip(parts, _TASKS):
-    _agrees(part, recorded, 'safer_refit', variant, [task])
-  mean, _, touched = rest.partition(', touched ')
-  _agrees(mean, recorded, 'safer_refit', variant, _TASKS, digits=1)
-  assert float(touched.partition('%')[0]) == pytest.approx(
-      _touched(recorded, ('safer_refit', variant)), abs=0.051
-  )
 
 
 def test_development_runs_are_told_as_recorded():
@@ -366,13 +349,6 @@ def test_development_runs_are_told_as_recorded():
       _agrees(mean, recorded, *kind, tasks, digits=1)
     told = float(cells[5].rstrip('%'))
     assert told == pytest.approx(_touched(recorded, kind, tasks), abs=0.051)
-
-
-def test_three_seeds_of_the_new_flow_are_told_as_recorded():
-  recorded = _recorded('seen', 'ablations')
-  text = ' '.join((_TOP / 'docs' / 'results.md').read_text().split())
-  told = re.search(r'Over three seeds ([\d.± /,]+\d)', text)[1]
-  _agrees(told, recorded, 'safer_refit', 'default', _TASKS, digits=1)
 
 
 def _pages():

@@ -37,7 +37,7 @@ def evaluate(
     protocol: str = 'seen',
     variant: str = 'default',
     num_episodes: int = 100,
-    prior: str = 'safer',
+    prior: Optional[str] = None,
     bound_protocol: Optional[str] = None,
     assurance_mode: str = 'exact',
     max_unsafe_fraction: float = 0.15,
@@ -56,7 +56,8 @@ def evaluate(
     protocol: `seen` or `held_out`.
     variant: name of the method's configuration.
     num_episodes: number of episodes.
-    prior: prior of a method without learning.
+    prior: prior of a method without learning; the one that it is named after
+      if None.
     bound_protocol: protocol of the prior that gives its bound; `protocol` if
       None.
     assurance_mode: bound of a method without learning.
@@ -81,6 +82,9 @@ def evaluate(
   )
   inputs = {}  # A trained agent's own record has them.
   if method in style.NO_LEARNING:
+    prior = prior or method.removesuffix(style.AT_ZERO).removesuffix(
+        style.AT_RANDOM
+    )
     cell = _untrained_cell(
         root_dir, seed, protocol, task, method, variant, prior,
         bound_protocol or protocol, assurance_mode, max_unsafe_fraction,
@@ -122,10 +126,10 @@ def evaluate(
   path = os.path.join(directory, layout.EVALUATION)
   files.write_json(path, result)
   print(
-      f'{path}: success in {result["eval_success_rate"]:.1%} of '
-      f'{num_episodes} episodes, {result["eval_unsafe_episodes"]} of them '
-      'unsafe (with 95% confidence at most '
-      f'{result["eval_unsafe_episode_upper"]:.1%}).'
+      f'{path}: of {num_episodes} episodes '
+      f'{result["eval_success_rate"]:.1%} succeed and '
+      f'{result["eval_unsafe_episodes"]} are unsafe (with 95% confidence at '
+      f'most {result["eval_unsafe_episode_upper"]:.1%}).'
   )
   return result
 

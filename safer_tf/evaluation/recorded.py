@@ -281,12 +281,15 @@ def made_from(directory: str) -> dict[str, str]:
     Hash of the prior's card by the name of the agent's cell, where known, and
     of that of a prior's rollouts.
   """
-  found = {}
+  found: dict[str, str] = {}
   for record in _read(directory, PROVENANCE):
     kind, _, run = record['stage'].partition('/')
     inputs = record.get('inputs') or {}
     if kind == layout.AGENTS_DIR and inputs.get('prior_spec'):
-      found[f'agent/{run}'] = inputs['prior_spec']
+      # Without learning the evaluation is all there is.
+      found |= dict.fromkeys(
+          (f'agent/{run}', f'evaluate/{run}'), inputs['prior_spec']
+      )
     prior, name = os.path.split(run)
     card = inputs.get(layout.PRIOR_SPEC)
     if f'{name}.json' == layout.PRIOR_ROLLOUTS and card:

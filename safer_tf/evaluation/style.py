@@ -49,8 +49,9 @@ ABLATIONS = tuple(name for name in METHODS if name not in TABLE1_METHODS)
 REFIT = '_refit'
 # Ends the name of a method that acts by a prior at z = 0, without learning.
 AT_ZERO = '_prior_zero'
+AT_RANDOM = '_prior_random'  # Likewise, at random latents in its bound.
 NO_LEARNING = tuple(
-    name for name in METHODS if name.endswith((AT_ZERO, '_prior_random'))
+    name for name in METHODS if name.endswith((AT_ZERO, AT_RANDOM))
 )
 
 # Safe and unsafe data, and the assurance's modes, where they are compared.

@@ -238,7 +238,6 @@ class Builder:
         self._root_dir, layout.AGENTS_DIR
     ))
     needs = list(self._inputs(protocol, method, bound_protocol))
-    alone = [f"evaluate.prior = '{methods_lib.METHODS[method].prior}'"]
     if method not in style.NO_LEARNING:
       agent = self._cell(
           f'agent/{name}', 'train_agent', 'agent', seed,
@@ -250,14 +249,14 @@ class Builder:
           ), (f'methods/{method}.gin',), gin_files,
       )
       yield agent
-      needs, alone = [agent.name], []
+      needs = [agent.name]
     yield self._cell(
         f'evaluate/{name}', 'evaluate', 'evaluate', seed,
         os.path.join(directory, layout.EVALUATION), needs, (
             f"evaluate.task = '{task}'", f"evaluate.method = '{method}'",
             f"evaluate.protocol = '{protocol}'",
             f"evaluate.bound_protocol = '{bound_protocol}'",
-            f"evaluate.variant = '{variant}'", *alone,
+            f"evaluate.variant = '{variant}'",
         ),
     )
 

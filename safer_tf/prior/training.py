@@ -304,9 +304,13 @@ class _Run:
     )
     files.write_json(os.path.join(self._directory, layout.STAGE), record)
     print(
-        f'{self._directory}: exported step {step:,}; on the test split safe '
-        f'actions have {measured["safe_log_prob"]:.2f} nats, unsafe ones '
-        f'{measured["unsafe_log_prob"]:.2f} (AUC {measured["auc"]:.3f}).'
+        f'{self._directory}: exported step {step:,}; on the test split ' + (
+            ', '.join(
+                f'{name} {measured[name]:.3f}'
+                for name in ('safe_log_prob', 'unsafe_log_prob', 'auc')
+                if not np.isnan(measured[name])
+            ) or 'nothing could be measured'
+        ) + '.'
     )
 
   def _write(self, found: likelihoods.Likelihoods, name: str) -> None:

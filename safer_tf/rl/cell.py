@@ -166,10 +166,13 @@ class Cell:
         'git_revision': record['git_revision'],
     })
     files.write_json(os.path.join(self._directory, layout.STAGE), record)
+    shown = '' if math.isnan(success) else (
+        f'; of the episodes of the last {SUCCESS_WINDOW:,} steps {success:.1%} '
+        'succeed'
+    )
     print(
         f'{self._directory}: {self._curve.violations:,} violations in '
-        f'{self._curve.env_steps:,} steps; success in {success:.1%} of the '
-        f'episodes of the last {SUCCESS_WINDOW:,}.'
+        f'{self._curve.env_steps:,} steps{shown}.'
     )
 
   def _episode(self) -> list[np.ndarray]:

@@ -167,7 +167,7 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
     time_step = self._env.reset()
     check_observation(
         self._env.observation_spec(), time_step.observation,
-        type(self._env).__name__,
+        type(_innermost(self._env)).__name__,
     )
     return self._observe(time_step)
 
@@ -315,6 +315,12 @@ def make(
   import envs  # pylint: disable=g-import-not-at-top
 
   return wrap(envs.load_task(task, seed), prior, latent_bound, encoder)
+
+
+def _innermost(env: py_environment.PyEnvironment) -> Any:
+  while isinstance(env, wrappers.PyEnvironmentBaseWrapper):
+    env = env.wrapped_env()
+  return env
 
 
 def check_observation(spec: Any, observation: Any, env_name: str) -> None:

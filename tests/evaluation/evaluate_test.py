@@ -91,7 +91,7 @@ def test_methods_without_learning_need_no_agent(root, capsys):
   zero = evaluate.evaluate(
       root, 3, task=_TASK, method='safer_prior_zero', num_episodes=1
   )
-  assert 'of 1 episodes' in capsys.readouterr().out
+  assert 'of 1 episodes 0.0% succeed' in capsys.readouterr().out
   assert zero['latent_bound'] == 1.0 and zero['env_steps'] == 0
   assert 'violations' not in zero  # There was no training to commit any in.
   path = layout.agent_dir(
@@ -103,13 +103,15 @@ def test_methods_without_learning_need_no_agent(root, capsys):
       'prior_spec': files.sha256(os.path.join(prior, layout.PRIOR_SPEC)),
       'assurance': files.sha256(os.path.join(prior, layout.ASSURANCE)),
   }
-  for method, same in (
-      ('safer_refit_prior_zero', True), ('safer_prior_random', False)
+  own = {'seed': 3, 'task': _TASK, 'num_episodes': 1}
+  for given, same in (
+      ({'method': 'safer_refit_prior_zero', 'prior': 'safer'}, True),
+      ({'method': 'safer_prior_random'}, False),
   ):
-    other = evaluate.evaluate(
-        root, 3, task=_TASK, method=method, num_episodes=1
-    )
+    other = evaluate.evaluate(root, **own, **given)
     assert (other['replays'] == zero['replays']) == same
+  with pytest.raises(errors.UserError, match='priors/seen/safer_refit'):
+    evaluate.evaluate(root, **own, method='safer_refit_prior_zero')
 
 
 def test_a_prior_is_rolled_out_without_an_agent(root):

@@ -114,7 +114,6 @@ def test_a_prior_of_a_new_flow_is_evaluated_and_calibrated_by_itself():
   without = {cell.name for cell in _build(ablations=(), **asked)}
   task = envs.EVALUATION[0]
   alone = found[f'evaluate/seen/{task}/safer_refit_prior_zero/default/seed0']
-  assert "evaluate.prior = 'safer_refit'" in alone.given('gin_bindings')
   assert set(alone.needs) == {
       'prior/seen/safer_refit', 'assurance/seen/safer_refit'
   }

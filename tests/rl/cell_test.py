@@ -110,7 +110,7 @@ def test_counts_every_step_and_writes_all_files(root, prior_dir, capsys):
   result = files.read_json(os.path.join(directory, layout.RESULT), 'it')
   assert (
       f'{directory}: {result["violations"]:,} violations in '
-      f'{result["env_steps"]:,} steps; '
+      f'{result["env_steps"]:,} steps'
   ) in shown.out
   assert env.unsafe > 0
   assert result['violations'] == env.unsafe
