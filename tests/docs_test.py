@@ -167,6 +167,19 @@ def test_the_points_of_the_readme_quote_what_is_recorded():
     _agrees(' / '.join(pair), recorded, *kind, _TASKS, digits=1)
 
 
+def test_the_readme_counts_the_agents_that_are_recorded():
+  text = (_TOP / 'README.md').read_text()
+  done, whole = re.search(r'(\d+) of (\d+) agents', text).groups()
+  trained = 0
+  for name in ('table1', 'ablations', 'tradeoff'):
+    with open(_TOP / 'results' / f'{name}.csv', newline='') as file:
+      trained += sum(
+          row['method'] not in style.NO_LEARNING for row in csv.DictReader(file)
+      )
+  assert int(done) == trained
+  assert f'whole matrix of {whole} agents' in text
+
+
 def test_the_boxes_quote_what_is_recorded():
   recorded = _recorded('seen', 'table1', 'tradeoff', seeds=('0',))
   columns = {
