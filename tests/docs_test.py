@@ -141,6 +141,8 @@ _POINTS = (
     *((('seen', 'ablations'), *kind) for kind in (
         ('safer_refit', 'default'), ('parrot_refit', 'default'),
         ('parrot_refit', 'own_range'))),
+    (('seen', 'ablations', '0'), 'context_parrot_refit', 'default'),
+    (('seen', 'ablations', '0'), 'safer_refit', 'default'),
     *((('held_out', 'table1', 'ablations'), *kind) for kind in (
         ('safer', 'default'), ('parrot', 'default'), ('parrot', 'own_range'),
         ('safer_refit', 'default'), ('parrot_refit', 'default'),
@@ -310,9 +312,10 @@ _NEW_FLOWS = (
 def test_agents_of_new_flows_quote_what_is_recorded():
   recorded = _recorded('seen', 'table1', 'ablations', 'tradeoff', seeds=('0',))
   shown = list(_table('docs/results.md', 'named and run first'))
-  assert len(shown) == 7
+  assert len(shown) == 8
   for (_, *cells), kind in zip(shown, (
-      *_NEW_FLOWS, ('safer_refit', 'tradeoff_range_0.16'),
+      *_NEW_FLOWS[:2], ('context_parrot_refit', 'default'), _NEW_FLOWS[2],
+      ('safer_refit', 'tradeoff_range_0.16'),
       ('safer', 'default'), ('parrot', 'default'), ('parrot', 'own_range'),
   )):
     for text, task in zip(cells, _TASKS):
