@@ -38,7 +38,7 @@ METHODS = {
     'safer_second_refit': Look('SAFER, second prior, new flow', '#8fc1e3'),
     'parrot_refit': Look('PARROT, new flow', '#a86f00'),
     'parrot_second_refit': Look('PARROT, second prior, new flow', '#d9b44a'),
-    'context_parrot_refit': Look('Contextual PARROT, new flow', '#2a7fb0'),
+    'context_parrot_refit': Look('Contextual PARROT, new flow', '#00a3b4'),
 }
 TABLE1_METHODS = (
     'sac', 'parrot', 'context_parrot', 'prior_explore', 'safer',
