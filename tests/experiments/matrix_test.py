@@ -419,6 +419,8 @@ def test_what_is_unknown_is_refused(arguments, message):
 def test_needs_name_the_priors_that_the_gin_files_name():
   for method, parts in methods_lib.METHODS.items():
     if method in matrix.style.NO_LEARNING:
+      # `evaluate` takes the prior that the method is named after.
+      assert method.partition('_prior_')[0] == parts.prior
       continue
     values = _values(
         os.path.join(config.config_dir(), f'methods/{method}.gin')
