@@ -59,7 +59,8 @@ def confirm_assurance(
   directory = layout.export_dir(root_dir, protocol, prior)
   assurance = files.read_json(
       os.path.join(directory, layout.ASSURANCE),
-      'the latent bounds of a prior; run compute_assurance on it first'
+      'the latent bounds of a prior; run compute_assurance on it first',
+      ('table', 'provenance', 'unsafe_weight'),
   )
   loaded = export.load_prior(directory, prior=prior)
   data_dir = layout.data_dir(data_root)

@@ -13,7 +13,9 @@ from absl import logging
 from safer_tf.common import errors
 from safer_tf.common import workers
 
+LARGEST_SEED = 2**31 - 1
 _BAD_INPUT = 2
+_OS_ERROR = re.compile(r'\[Errno \d+\] (?P<why>.+?)(?:: (?P<file>.+))?$')
 
 
 def define_flags(default_root_dir: str = 'runs/default') -> None:
@@ -21,6 +23,9 @@ def define_flags(default_root_dir: str = 'runs/default') -> None:
   flags.DEFINE_string(
       'root_dir', default_root_dir, 'Run directory; every stage reads and '
       'writes below it.'
+  )
+  flags.register_validator(
+      'root_dir', bool, 'It is empty: expected a directory.'
   )
   flags.DEFINE_multi_string(
       'gin_file', [], 'Gin file: a path, or a shipped name such as '
@@ -32,7 +37,7 @@ def define_flags(default_root_dir: str = 'runs/default') -> None:
   )
   flags.DEFINE_integer(
       'seed', 0, 'Random seed of the stage.', lower_bound=0,
-      upper_bound=2**31 - 1,
+      upper_bound=LARGEST_SEED,
   )
 
 
@@ -96,9 +101,11 @@ def _translated(error: Exception) -> str | None:
   """The message of a user's mistake raised below `UserError`, else None."""
   if any(base.__name__ == 'EnvError' for base in type(error).__mro__):
     return str(error)
-  if isinstance(error, OSError) and error.errno is not None:
-    return f'{error.filename or "File"}: {error.strerror}.'
   reason = str(error).splitlines()[0] if str(error) else ''
+  if isinstance(error, OSError):
+    # Its words alone: what gin raises in its place has lost `errno`.
+    told = _OS_ERROR.match(reason)
+    return f'{told["file"] or "File"}: {told["why"]}.' if told else None
   if (
       'Required bindings for' in reason
       or 'No values supplied by Gin' in str(error)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import tokenize
+import traceback
 from typing import Sequence
 
 from safer_tf.common import errors
@@ -85,8 +87,21 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
   gin.add_config_file_search_path(config_dir())
   try:
     gin.parse_config_files_and_bindings(paths, list(bindings))
-  except (ValueError, TypeError, SyntaxError, OSError, ImportError) as error:
+  except (
+      ValueError, TypeError, SyntaxError, OSError, ImportError,
+      tokenize.TokenError,
+  ) as error:
     raise errors.UserError(explain(error, gin_files)) from error
+  except RecursionError as error:
+    raise errors.UserError(
+        explain(ValueError('A file includes itself.'), gin_files)
+    ) from error
+  except Exception as error:  # Whatever a module that a file imports raises.
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    raise errors.UserError(explain(ValueError(
+        f'{place.filename}, line {place.lineno}, raised '
+        f'{type(error).__name__}: {error}.'
+    ), gin_files)) from error
   for mistake in gin_types.mistakes():
     raise errors.UserError(explain(TypeError(mistake), gin_files))
   for name in gin_types.unused_macros():

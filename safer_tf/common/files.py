@@ -10,9 +10,17 @@ import os
 import re
 import shutil
 import tempfile
-from typing import Any, Iterator
+import zipfile
+import zlib
+from typing import Any, Iterator, Sequence
 
 from safer_tf.common import errors
+
+# What numpy raises of a damaged .npz, when it is opened or its arrays are read.
+DAMAGED_ARRAYS = (
+    OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def ensure_dir(path: str) -> str:
@@ -145,28 +153,36 @@ def write_json(path: str, value: Any) -> None:
   write_text(path, json.dumps(value, indent=2, sort_keys=True) + '\n')
 
 
-def read_json(path: str, what: str) -> Any:
+def read_json(path: str, what: str, fields: Sequence[str] = ()) -> Any:
   """Reads a JSON file.
 
   Args:
     path: file to read.
     what: what the file is, and how it comes about, for the error message.
+    fields: names that its object must have; none if it may be anything.
 
   Returns:
     The parsed value.
 
   Raises:
-    UserError: the file is missing or is no JSON.
+    UserError: the file is missing, is no JSON, or lacks a field.
   """
   try:
     with open(path, encoding='utf-8') as file:
-      return json.load(file)
+      value = json.load(file)
   except FileNotFoundError as error:
     raise errors.UserError(f'{path} is missing: expected {what}.') from error
   except (OSError, ValueError) as error:
     raise errors.UserError(
         f'{path} cannot be read as JSON ({error}): expected {what}.'
     ) from error
+  held = value if isinstance(value, dict) else {}
+  missing = [name for name in fields if name not in held]
+  if missing:
+    raise errors.UserError(
+        f'{path} does not hold {", ".join(missing)}: expected {what}.'
+    )
+  return value
 
 
 def sha256(path: str) -> str:

@@ -17,7 +17,7 @@ def mistakes() -> Iterator[str]:
   """One line for each bound value of a wrong type.
 
   Only literals whose type is annotated plainly are judged: numbers, strings,
-  truth values, sequences and mappings of them, and None.
+  truth values, sequences and mappings of them, functions, and None.
   """
   # Gin has no public way to list what is bound.
   for (_, selector), values in gin_config._CONFIG.items():
@@ -76,6 +76,8 @@ def fits(value: Any, hint: Any) -> bool:
     return any(fits(value, each) for each in inner)
   if hint in _NUMBERS:
     return isinstance(value, _NUMBERS[hint]) and not isinstance(value, bool)
+  if origin is collections.abc.Callable:
+    return callable(value)
   if hint in (str, bool, type(None)):
     return isinstance(value, hint)
   if inner and origin in (tuple, list, collections.abc.Sequence):

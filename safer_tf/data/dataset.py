@@ -10,8 +10,6 @@ import dataclasses
 import glob
 import numbers
 import os
-import zipfile
-import zlib
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -155,9 +153,10 @@ def read_spec(data_dir: str) -> tuple[schema.EpisodeSpec, dict[str, Any]]:
   path = os.path.join(data_dir, layout.EPISODE_SPEC)
   value = files.read_json(
       path, 'the spec of a dataset, which bin/collect_data.py writes. Run it '
-      'with this --root_dir first'
+      f'with this --root_dir, once this file and {layout.STAGE} beside it are '
+      'deleted if they are there', ['format_version']
   )
-  version = value.get('format_version')
+  version = value['format_version']
   if version != schema.FORMAT_VERSION:
     raise errors.UserError(
         f'{path}: the dataset has format version {version}, expected '
@@ -221,8 +220,7 @@ def read_index(data_dir: str) -> Index:
         'bin/collect_data.py again with the same config; it goes on where it '
         'stopped. Data of your own: write them again.'
     ) from error
-  except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile,
-          zlib.error) as error:
+  except files.DAMAGED_ARRAYS as error:
     raise errors.UserError(
         f'{path} is damaged ({error}); delete it and {layout.STAGE} beside it '
         'and run bin/collect_data.py again with the same config. Data of your '

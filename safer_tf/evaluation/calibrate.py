@@ -64,7 +64,7 @@ def calibrate(
   assurance = files.read_json(
       os.path.join(directory, layout.ASSURANCE),
       'the latent bounds of a prior, which compute_assurance writes; run it '
-      'first',
+      'first', ('table',),
   )
   loaded = export.load_prior(directory, prior=prior)
   recorder = rollouts.Recorder(make_env(task))

@@ -12,6 +12,7 @@ from typing import Any, Iterator
 
 import numpy as np
 
+from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.evaluation import recorded
@@ -20,10 +21,19 @@ from safer_tf.evaluation import tables
 from safer_tf.evaluation import variants
 
 _CURVE_STEPS = 1000  # From one point of a stored curve to the next.
+_OF_CURVE = ('env_steps', 'cumulative_violations', 'success', 'complete')
 _SUCCESS_STEPS = 5000  # Episodes that ended in these last steps count.
 _HISTOGRAM_BINS = 48
 # Histograms leave out this share at either end, which would squeeze them.
 _TAIL = 0.01
+
+# What is expected of files that stages leave, and what to do without.
+_AN_AGENT = (
+    'the result of an agent: delete it and stage.json beside it, and run '
+    'train_agent and evaluate again'
+)
+_MEASURED = 'what was measured of a prior: delete it and measure again'
+_RECORD = 'the record of a stage: delete it and run the stage again'
 
 
 def collect(root_dir: str) -> None:
@@ -80,7 +90,7 @@ def _cells(root_dir: str) -> list[tuple[str, dict[str, Any]]]:
     ):
       directory = os.path.dirname(path)
       found.setdefault(directory, {}).update(
-          files.read_json(path, 'the result of an agent')
+          files.read_json(path, _AN_AGENT, tables.AGENT)
       )
   for directory, cell in found.items():
     cell['machine'] = _machine(directory, cell)
@@ -96,8 +106,12 @@ def _machine(directory: str, cell: dict[str, Any]) -> str | None:
   """Where a cell's agent learnt, or was evaluated if it needed no learning."""
   path = os.path.join(directory, layout.STAGE)
   if os.path.exists(path):
-    return files.read_json(path, 'the record of a stage').get('machine')
+    return _stage(path).get('machine')
   return cell.get('eval_provenance', {}).get('machine')
+
+
+def _stage(path: str) -> dict[str, Any]:
+  return files.read_json(path, _RECORD, ('git_revision',))
 
 
 def _table_of(cell: dict[str, Any]) -> str:
@@ -111,12 +125,17 @@ def _curve(directory: str, cell: dict[str, Any]) -> Iterator[tables.Row]:
   path = os.path.join(directory, layout.CURVE)
   if not os.path.exists(path):
     return
-  with open(path, encoding='utf-8', newline='') as file:
-    episodes = list(csv.DictReader(file))
-  ended = np.array([int(row['env_steps']) for row in episodes])
-  violations = np.array([int(r['cumulative_violations']) for r in episodes])
-  success = np.array([int(row['success']) for row in episodes])
-  complete = np.array([int(row['complete']) for row in episodes], bool)
+  try:
+    with open(path, encoding='utf-8', newline='') as file:
+      ended, violations, success, complete = np.array([
+          [int(row[name]) for name in _OF_CURVE] for row in csv.DictReader(file)
+      ]).T
+  except (ValueError, KeyError, TypeError, csv.Error) as error:
+    raise errors.UserError(
+        f'{path} is damaged ({error}): expected a row an episode. Delete '
+        f'{directory} and train that agent again.'
+    ) from error
+  complete = complete.astype(bool)
   for step in range(_CURVE_STEPS, int(ended[-1]) + 1, _CURVE_STEPS):
     recent = complete & (ended > step - _SUCCESS_STEPS) & (ended <= step)
     # Known at the ends of episodes, linear in between.
@@ -137,7 +156,7 @@ def _add_prior(directory: str, rows: dict[str, list[tables.Row]]) -> None:
   """Adds a trained prior's likelihoods, histograms and bounds."""
   protocol, prior = directory.split(os.sep)[-2:]
   stage = files.read_json(
-      os.path.join(directory, layout.STAGE), 'the record of a prior'
+      os.path.join(directory, layout.STAGE), _RECORD, ('git_revision', 'seed')
   )
   common = {
       'protocol': protocol, 'method': prior, 'prior': prior,
@@ -158,11 +177,17 @@ def _add_prior(directory: str, rows: dict[str, list[tables.Row]]) -> None:
     path = os.path.join(directory, name)
     if not os.path.exists(path):
       continue
-    with np.load(path) as arrays:
-      found = {
-          name: arrays[name]
-          for name in ('log_prob', 'abs_max_latent', 'safe', 'unsafe')
-      }
+    try:
+      with np.load(path) as arrays:
+        found = {
+            name: arrays[name]
+            for name in ('log_prob', 'abs_max_latent', 'safe', 'unsafe')
+        }
+    except files.DAMAGED_ARRAYS as error:
+      raise errors.UserError(
+          f'{path} is damaged ({error}). Delete {layout.STAGE} beside it and '
+          'run train_prior again: it measures anew.'
+      ) from error
     rows['likelihood'].append(
         {**common, 'split': split, **likelihood_row(**found)}
     )
@@ -175,7 +200,7 @@ def _add_prior(directory: str, rows: dict[str, list[tables.Row]]) -> None:
   ):
     path = os.path.join(directory, layout.EXPORT_DIR, name)
     if os.path.exists(path):
-      found = files.read_json(path, 'the latent bounds of a prior')
+      found = files.read_json(path, _MEASURED, ('table', 'provenance'))
       rows[table] += [
           {
               **common, **row, 'seed': found['provenance']['seed'],
@@ -255,7 +280,7 @@ def _rows_of(root_dir: str, *parts: str) -> list[tables.Row]:
   return [
       row
       for path in _matches(root_dir, layout.PRIORS_DIR, '*', '*', *parts)
-      for row in files.read_json(path, 'the rollouts of a prior')['rows']
+      for row in files.read_json(path, _MEASURED, ('rows',))['rows']
   ]
 
 
@@ -291,11 +316,13 @@ def _stages(root_dir: str) -> list[dict[str, Any]]:
           root_dir, layout.AGENTS_DIR, '*', '*', '*', '*', '*', layout.STAGE
       )
   ):
-    stage = files.read_json(path, 'the record of a stage')
+    stage = _stage(path)
     # An agent's time spans several processes and is part of its result.
     result = os.path.join(os.path.dirname(path), layout.RESULT)
     if os.path.exists(result):
-      stage['wall_seconds'] = files.read_json(result, 'it')['wall_seconds']
+      stage['wall_seconds'] = files.read_json(
+          result, _AN_AGENT, ('wall_seconds',)
+      )['wall_seconds']
     found.append(_origin(root_dir, os.path.dirname(path), stage))
   return found + _measurements(root_dir)
 
@@ -310,13 +337,13 @@ def _measurements(root_dir: str) -> list[dict[str, Any]]:
       (layout.PRIOR_ROLLOUTS,),
   ):
     for path in _matches(root_dir, layout.PRIORS_DIR, '*', '*', *parts):
-      record = files.read_json(path, 'what was measured of a prior')
+      record = files.read_json(path, _MEASURED, ('provenance',))
       name = os.path.splitext(path)[0]
       found.append(_origin(root_dir, name, record['provenance']))
   for path in _matches(
       root_dir, layout.AGENTS_DIR, '*', '*', '*', '*', '*', layout.EVALUATION
   ):
-    record = files.read_json(path, 'the evaluation of an agent')
+    record = files.read_json(path, _AN_AGENT, tables.AGENT)
     if 'eval_provenance' in record:
       name = os.path.dirname(path)
       # The directory's own entry tells of the training, if there was one.

@@ -51,13 +51,12 @@ _LEARNING = re.compile(
 # Priors of this prefix belong to the sweep over the prior's own settings.
 SWEEP_PREFIX = 'sweep_'
 
-_AGENT = ('protocol', 'task', 'method', 'variant', 'seed')
 # What a row belongs to. Rows of one owner are replaced together.
 _OWNER = {
-    'table1': _AGENT,
-    'ablations': _AGENT,
-    'tradeoff': _AGENT,
-    'curves': _AGENT,
+    'table1': tables.AGENT,
+    'ablations': tables.AGENT,
+    'tradeoff': tables.AGENT,
+    'curves': tables.AGENT,
     'calibration': ('protocol', 'prior', 'task'),
     'prior_rollouts': ('protocol', 'prior'),
     'likelihood': ('protocol', 'method'),
@@ -120,7 +119,7 @@ def adopting(source: str, root_dir: str) -> Iterator[str]:
     A directory with the copy, which takes its place once the body succeeds.
 
   Raises:
-    UserError: `source` holds no tables.
+    UserError: `source` holds no tables, or damaged ones.
   """
   names = [
       name for name in (*map(_file_name, _OWNER), DATA_CARD)
@@ -135,6 +134,8 @@ def adopting(source: str, root_dir: str) -> Iterator[str]:
   if os.path.realpath(source) == os.path.realpath(copy):
     yield copy
     return
+  for name in _OWNER:
+    _read(source, name)  # What is wrong is told of the source, not of a copy.
   with files.replacing(copy) as beside:
     os.makedirs(beside)
     for name in names:
@@ -151,7 +152,7 @@ def forget(directory: str, runs: Collection[str]) -> None:
   """
   shown = {run.rsplit('/', 2)[0] for run in runs}  # Films know no seed.
   for name, owner in _OWNER.items():
-    if owner == _AGENT:
+    if owner == tables.AGENT:
       gone, named = runs, _run
     elif name == PROVENANCE:
       gone = {
@@ -170,7 +171,8 @@ def forget(directory: str, runs: Collection[str]) -> None:
 
 
 def _run(row: Mapping[str, Any]) -> str:
-  return '/'.join(str(row[key]) for key in _AGENT[:-1]) + f'/seed{row["seed"]}'
+  *place, seed = (str(row[key]) for key in tables.AGENT)
+  return '/'.join((*place, f'seed{seed}'))
 
 
 def _stage(row: Mapping[str, Any]) -> str:
@@ -395,7 +397,15 @@ def _read(directory: str, name: str) -> list[tables.Row]:
   if name in tables.COLUMNS:
     return tables.read(directory, name)
   path = os.path.join(directory, name)
-  return files.read_json(path, 'recorded') if os.path.exists(path) else []
+  if not os.path.exists(path):
+    return []
+  expected = 'records as make_report writes them'
+  rows = files.read_json(path, expected)
+  if not isinstance(rows, list) or not all(
+      isinstance(row, dict) and row.keys() >= set(_OWNER[name]) for row in rows
+  ):
+    raise errors.UserError(f'{path} is damaged: expected {expected}.')
+  return rows
 
 
 def _write(directory: str, name: str, rows: Sequence[tables.Row]) -> None:

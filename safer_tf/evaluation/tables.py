@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import io
 import math
 import os
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable, Mapping, Sequence
 
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -24,6 +25,8 @@ _RUN = (
     'eval_steps', 'eval_violations', 'eval_unsafe_episodes',
     'eval_unsafe_episode_upper', 'machine',
 )
+# What names an agent: no table has two rows of it.
+AGENT = ('protocol', 'task', 'method', 'variant', 'seed')
 # Columns of each table, by its name without `.csv`.
 COLUMNS = {
     'table1': _RUN,
@@ -81,6 +84,7 @@ FOREIGN = {
         'git_revision',
     ),
 }
+_REMEDY = 'write it again from the run directory it came from.'
 # Columns that hold text, even where it looks like a number.
 _TEXT = frozenset((
     'protocol', 'task', 'method', 'variant', 'encoder', 'assurance_mode',
@@ -116,26 +120,50 @@ def read(results_dir: str, name: str) -> list[Row]:
     Rows with numbers as numbers and empty cells as NaN.
 
   Raises:
-    UserError: the file lacks a column, or holds no number where one must be.
+    UserError: the file is no table, lacks a column, holds no number where one
+      must be, or two rows of one agent.
   """
   path = os.path.join(results_dir, f'{name}.csv')
   if not os.path.exists(path):
     return []
-  with open(path, encoding='utf-8', newline='') as file:
-    reader = csv.DictReader(file)
-    columns = (COLUMNS | FOREIGN)[name]
-    missing = set(columns) - set(reader.fieldnames or ())
-    if missing:
+  columns = (COLUMNS | FOREIGN)[name]
+  try:
+    with open(path, encoding='utf-8', newline='') as file:
+      reader = csv.DictReader(file)
+      found = list(reader)
+  except (UnicodeDecodeError, csv.Error) as error:
+    raise errors.UserError(
+        f'{path} is no table ({error}); {_REMEDY}'
+    ) from error
+  missing = set(columns) - set(reader.fieldnames or ())
+  if missing:
+    raise errors.UserError(
+        f'{path} lacks the columns {", ".join(sorted(missing))}; {_REMEDY}'
+    )
+  for number, row in enumerate(found, 1):
+    if None in row or None in row.values():  # So csv marks them.
       raise errors.UserError(
-          f'{path} lacks the columns {", ".join(sorted(missing))}; write it '
-          'again from the run directory it came from.'
+          f'{path}, row {number} has more or fewer cells than there are '
+          f'columns; {_REMEDY}'
       )
-    return [
-        {
-            key: text if key in _TEXT else _number(text, key, path)
-            for key, text in row.items()
-        } for row in reader
-    ]
+  if COLUMNS.get(name) is _RUN:
+    _check_named_once([tuple(row[key] for key in AGENT) for row in found], path)
+  return [
+      {
+          key: text if key in _TEXT else _number(text, key, path)
+          for key, text in row.items()
+      } for row in found
+  ]
+
+
+def _check_named_once(names: Sequence[tuple[str, ...]], path: str) -> None:
+  twice = [each for each, count in collections.Counter(names).items()
+           if count > 1]
+  if twice:
+    raise errors.UserError(
+        f'{path} has {"/".join(twice[0])} more than once: means would count it '
+        f'so often; {_REMEDY}'
+    )
 
 
 def _text(value: Any) -> str:

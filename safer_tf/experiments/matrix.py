@@ -8,6 +8,7 @@ from typing import Iterable, Mapping, Sequence
 import gin
 
 import envs
+from safer_tf.common import cli
 from safer_tf.common import errors
 from safer_tf.evaluation import style
 from safer_tf.experiments import methods as methods_lib
@@ -122,10 +123,14 @@ class Matrix:
     """The part of this matrix that is asked for; nothing given leaves all."""
     chosen = {task_name(task) for task in tasks}
     _check_known('--methods', methods, methods_lib.METHODS)
-    wrong = [seed for seed in seeds if not str(seed).isdigit()]
+    wrong = [
+        seed for seed in seeds
+        if not str(seed).isdecimal() or int(seed) > cli.LARGEST_SEED
+    ]
     if wrong:
       raise errors.UserError(
-          f'--seeds names {", ".join(wrong)}: expected whole numbers.'
+          f'--seeds names {", ".join(wrong)}: expected whole numbers up to '
+          f'{cli.LARGEST_SEED}.'
       )
 
     def only(values: Sequence, wanted: Iterable) -> tuple:
@@ -153,7 +158,7 @@ def task_name(task: int | str) -> str:
   text = str(task)
   if text in envs.ALL:
     return text
-  if text.isdigit() and 1 <= int(text) <= len(envs.EVALUATION):
+  if text.isdecimal() and 1 <= int(text) <= len(envs.EVALUATION):
     return envs.EVALUATION[int(text) - 1]
   raise errors.UserError(
       f'Task {task!r} is unknown: expected a number from 1 to '

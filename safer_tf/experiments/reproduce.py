@@ -140,8 +140,9 @@ def _outcomes(path: str) -> dict[str, str]:
   if not os.path.exists(path):
     return {}
   with open(path, encoding='utf-8') as file:
-    _, *lines = file.read().splitlines()
-  return dict(line.split(',') for line in lines)
+    lines = file.read().splitlines()[1:]
+  # A damaged line is no reason to stop: it only says how a cell once ended.
+  return dict(line.rsplit(',', 1) for line in lines if ',' in line)
 
 
 def _with_recorded(

@@ -37,7 +37,9 @@ def check_agent(cell: cells.Cell, config: recorded.Config) -> None:
   if cell.kind == 'agent':  # It may not be evaluated yet.
     name = layout.RESULT
   found = {'eval_episodes': config.episodes, **files.read_json(
-      os.path.join(directory, name), 'the result of an agent'
+      os.path.join(directory, name),
+      f'the result of an agent. {wanted_priors.REMEDY} directory',
+      ('method', 'variant', 'latent_bound', 'max_unsafe_fraction'),
   )}
   if recorded.is_of(found, config):
     _check_prior_of(directory, found, cell)

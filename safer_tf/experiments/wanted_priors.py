@@ -59,7 +59,10 @@ def check_prior(cell: cells.Cell) -> None:
   Raises:
     UserError: it was trained otherwise, or on features of another prior.
   """
-  stage = files.read_json(cell.finished_file, 'the record of a prior')
+  stage = files.read_json(
+      cell.finished_file, f'the record of a prior. {REMEDY} directory',
+      ('settings', 'seed'),
+  )
   different = [
       f'{name} was {found!r}, is now {asked!r}'
       for name, found, asked in _settings(stage['settings'])
@@ -120,7 +123,10 @@ def check_assurance(cell: cells.Cell, config: recorded.Config) -> None:
   Raises:
     UserError: a target is missing, or a setting another.
   """
-  found = files.read_json(cell.finished_file, 'the bounds of a prior')
+  found = files.read_json(
+      cell.finished_file, f'the bounds of a prior. {REMEDY} file',
+      ('table', 'confidence'),
+  )
   targets = {row['max_unsafe_fraction'] for row in found['table']}
   missing = {*config.targets, config.max_unsafe_fraction} - targets
   different = [
@@ -151,7 +157,9 @@ def check_calibration(cell: cells.Cell, config: recorded.Config) -> None:
   Raises:
     UserError: one is missing, another by now, or rolled out too little.
   """
-  rows = files.read_json(cell.finished_file, 'a calibration')['rows']
+  rows = files.read_json(
+      cell.finished_file, f'a calibration. {REMEDY} file', ('rows',)
+  )['rows']
   if any('unsafe_fraction_upper' not in row for row in rows):
     raise errors.UserError(
         f'{cell.finished_file} was written by an earlier release, without '
@@ -204,7 +212,9 @@ def check_rollouts(cell: cells.Cell, config: recorded.Config) -> None:
   Raises:
     UserError: they are others, or of another prior.
   """
-  found = files.read_json(cell.finished_file, 'rollouts of a prior')
+  found = files.read_json(
+      cell.finished_file, f'rollouts of a prior. {REMEDY} file', ('rows',)
+  )
   seed, = cell.given('seed')
   if (
       not recorded.are_rollouts_of(found['rows'], config)

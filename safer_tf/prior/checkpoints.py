@@ -7,6 +7,7 @@ import os
 
 import tensorflow as tf
 
+from safer_tf.common import checkpoint
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.prior import learner as learner_lib
@@ -16,10 +17,18 @@ _BEST = 'best'
 
 
 def are_there(directory: str) -> bool:
-  """Whether there is a checkpoint to resume from in a directory of them."""
-  return tf.train.latest_checkpoint(
-      os.path.join(directory, _LATEST)
-  ) is not None
+  """Whether there is a checkpoint to resume from in a directory of them.
+
+  Raises:
+    UserError: their list is damaged.
+  """
+  return _listed(directory, _LATEST) is not None
+
+
+def _listed(directory: str, which: str) -> str | None:
+  return checkpoint.latest(
+      os.path.join(directory, which), os.path.dirname(directory)
+  )
 
 
 class Checkpoints:
@@ -30,8 +39,13 @@ class Checkpoints:
 
     Args:
       learner: what is saved and restored.
-      directory: made if needed.
+      directory: made if needed; in that of the prior.
+
+    Raises:
+      UserError: a list of checkpoints is damaged.
     """
+    for which in (_LATEST, _BEST):
+      _listed(directory, which)
     self._learner = learner
     self._best_objective = tf.Variable(
         float('-inf'), dtype=tf.float64, trainable=False
@@ -68,15 +82,8 @@ class Checkpoints:
     """
     if self.latest is None:
       return
-    try:
-      status = self._latest.checkpoint.restore(self.latest)
-      # The optimizer's own variables follow once it has made them.
-      status.assert_existing_objects_matched()
-    except Exception as error:  # TensorFlow's many ways to say damaged.
-      raise errors.UserError(
-          f'Checkpoint {self.latest} cannot be read ({error}). Delete its '
-          'directory to train anew.'
-      ) from error
+    # The optimizer's own variables follow once it has made them.
+    _restore(self._latest.checkpoint, self.latest)
 
   @property
   def seconds(self) -> float:
@@ -111,8 +118,22 @@ class Checkpoints:
     return True
 
   def restore_best(self) -> None:
-    """Gives the prior its best weights, if any were kept."""
+    """Gives the prior its best weights, if any were kept.
+
+    Raises:
+      UserError: they cannot be read.
+    """
     if self.best_step:
-      self._best.checkpoint.restore(
-          f'{self._best.directory}/ckpt-{self.best_step}'
-      ).assert_existing_objects_matched()
+      _restore(
+          self._best.checkpoint, f'{self._best.directory}/ckpt-{self.best_step}'
+      )
+
+
+def _restore(saved: tf.train.Checkpoint, path: str) -> None:
+  try:
+    saved.restore(path).assert_existing_objects_matched()
+  except Exception as error:  # TensorFlow's many ways to say damaged.
+    raise errors.UserError(
+        f'Checkpoint {path} cannot be read ({error}). Delete the directory of '
+        'its prior to train anew.'
+    ) from error

@@ -72,7 +72,13 @@ def image_encoder(
   Returns:
     A model from images scaled to [0, 1], [B, height, width, channels], to
     embeddings [B, E].
+
+  Raises:
+    UserError: a size is less than 1.
   """
+  errors.require_sizes(
+      'image_encoder', filters=filters, embedding_dim=embedding_dim
+  )
   return tf.keras.Sequential(
       [tf.keras.Input(shape)]
       + [
@@ -99,7 +105,13 @@ def vector_encoder(
 
   Returns:
     A model from vectors [B, size] to embeddings [B, E].
+
+  Raises:
+    UserError: a size is less than 1.
   """
+  errors.require_sizes('vector_encoder', embedding_dim=embedding_dim)
+  if hidden:
+    errors.require_sizes('vector_encoder', hidden=hidden)
   units = (*hidden, embedding_dim)
   return tf.keras.Sequential(
       [tf.keras.Input(shape), Standardise(name='standardise')]

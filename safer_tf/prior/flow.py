@@ -83,13 +83,18 @@ class ConditionalRealNVP(tf.Module):
       name: name of the module.
 
     Raises:
-      UserError: there is no hidden layer, or the limit cuts actions off.
+      UserError: a size or bound is none, or the limit cuts actions off.
     """
-    if not hidden or (action_limit is not None and action_limit < 1):
+    errors.require_sizes(
+        'ConditionalRealNVP', num_couplings=num_couplings, hidden=hidden
+    )
+    if not log_scale_bound > 0 or (
+        action_limit is not None and not action_limit >= 1
+    ):
       raise errors.UserError(
-          f'ConditionalRealNVP has hidden {hidden}, action_limit '
-          f'{action_limit}: expected one size or more, and a limit of at least '
-          '1 (actions lie in [-1, 1]) or None.'
+          f'ConditionalRealNVP has log_scale_bound {log_scale_bound}, '
+          f'action_limit {action_limit}: expected a bound above 0, and a limit '
+          'of at least 1 (actions lie in [-1, 1]) or None.'
       )
     super().__init__(name=name)
     self._action_dim = action_dim

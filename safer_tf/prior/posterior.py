@@ -47,6 +47,10 @@ class TransformerPosterior(tf.Module):
     Raises:
       UserError: a size or deviation is out of range.
     """
+    errors.require_sizes(
+        'TransformerPosterior', width=width, num_heads=num_heads,
+        feedforward=feedforward,
+    )
     if width % num_heads or not 0 < min_stddev < 1:
       raise errors.UserError(
           f'TransformerPosterior has width {width}, num_heads {num_heads}, '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, Mapping
 
@@ -42,18 +43,18 @@ def check(settings: Mapping[str, Any]) -> None:
       'max_gradient_norm',
   ):
     value = settings[name]
-    if not isinstance(value, (int, float)) or not value > 0:
+    if not isinstance(value, (int, float)) or not 0 < value < math.inf:
       raise errors.UserError(
-          f'train_prior.{name} is {value!r}: expected a number above 0.'
+          f'train_prior.{name} is {value!r}: expected a finite number above 0.'
       )
   for name in (
       'anchor_weight', 'unsafe_runs', 'unsafe_weight', 'kl_weight',
       'final_learning_rate',
   ):
     value = settings[name]
-    if not isinstance(value, (int, float)) or not value >= 0:
+    if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
       raise errors.UserError(
-          f'train_prior.{name} is {value!r}: expected 0 or more.'
+          f'train_prior.{name} is {value!r}: expected 0 or more, and finite.'
       )
   if not 0 <= settings['momentum'] < 1:
     raise errors.UserError(
@@ -141,10 +142,11 @@ def is_finished(directory: str, wanted: Mapping[str, Any]) -> bool:
   begun = checkpoints.are_there(
       os.path.join(directory, layout.CHECKPOINTS_DIR)
   )
+  expected = f'the settings of a prior; delete {directory} to train it anew'
   if finished and not os.path.exists(path):  # A copy, as shipped.
-    found = files.read_json(stage, 'the record of a prior')['settings']
+    found = files.read_json(stage, expected, ('settings',))['settings']
   elif finished or begun:
-    found = files.read_json(path, 'the settings of a prior')
+    found = files.read_json(path, expected, ('train_prior', 'model'))
   else:
     return False  # There is nothing of a prior yet.
   # What a record from before these existed stands for.

@@ -8,6 +8,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
+from safer_tf.common import errors
 from safer_tf.prior import encoders
 from safer_tf.prior import flow
 from safer_tf.prior import posterior
@@ -40,7 +41,13 @@ class SkillPrior(tf.Module):
         and ignores a context of size C.
       make_encoder: makes an encoder for an observation shape.
       name: name of the module.
+
+    Raises:
+      UserError: a size is less than 1.
     """
+    errors.require_sizes(
+        'SkillPrior', window=window, context_dim=context_dim
+    )
     super().__init__(name=name)
     self.observation_shape = tuple(observation_shape)
     self.action_dim = action_dim

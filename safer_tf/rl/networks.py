@@ -13,6 +13,8 @@ from tf_agents.agents.sac import tanh_normal_projection_network
 from tf_agents.networks import network
 from tf_agents.specs import tensor_spec
 
+from safer_tf.common import errors
+
 _LOG_2 = math.log(2.0)
 _HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 VARIANCE_FLOOR = 1e-5  # Of LayerNorm.
@@ -37,7 +39,11 @@ class ImageEncoder(tf.keras.layers.Layer):
       filters: channels of each 3x3 convolution of stride 2.
       features: size F of the output.
       name: name of the layer.
+
+    Raises:
+      UserError: a size is less than 1.
     """
+    errors.require_sizes('ImageEncoder', filters=filters, features=features)
     super().__init__(name=name)
     self._convolutions = [
         tf.keras.layers.Conv2D(count, 3, 2, 'same', activation='relu')

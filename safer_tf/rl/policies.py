@@ -17,6 +17,7 @@ from tf_agents.trajectories import time_step as ts
 
 from safer_tf.common import errors
 from safer_tf.common import files
+from safer_tf.common import layout
 from safer_tf.rl import agent as sac
 
 GREEDY = 'greedy'
@@ -103,7 +104,9 @@ def load(directory: str, name: str = GREEDY):
   try:
     return tf.saved_model.load(path)
   except Exception as error:  # TensorFlow's many ways to say damaged.
+    stage = os.path.join(os.path.dirname(directory), layout.STAGE)
+    first = f'Delete {stage} and run' if os.path.exists(stage) else 'Run'
     raise errors.UserError(
-        f'The policy in {path} cannot be loaded ({error}). Run train_agent '
-        'for this cell.'
+        f'The policy in {path} cannot be loaded ({error}). {first} train_agent '
+        'for this cell: it writes the policies of its last checkpoint.'
     ) from error

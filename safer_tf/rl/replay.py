@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +16,6 @@ from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.rl import streams
 
-# What reading a damaged chunk raises.
-_UNREADABLE = (
-    OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error,
-)
 _CHUNK = 'replay-{:09d}.npz'  # Number of the first transition inside.
 
 
@@ -170,7 +164,7 @@ class TransitionReplayBuffer(replay_buffer.ReplayBuffer):
       try:
         with np.load(path) as chunk:
           self._extend(chunk)
-      except _UNREADABLE as error:
+      except files.DAMAGED_ARRAYS as error:
         raise _damaged(path, str(error)) from error
     if self._count != count:
       raise _damaged(path, f'{self._count} transitions instead of {count}')

@@ -8,10 +8,10 @@ import os
 from typing import Any, Callable, Optional, Union
 
 import gin
-import tensorflow as tf
 from tf_agents.environments import py_environment
 
 import envs
+from safer_tf.common import checkpoint
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import labels
@@ -159,11 +159,7 @@ def _check_choices(
         f'train_agent.encoder is {encoder!r}; expected one of '
         f'{", ".join(latent_env.ENCODERS)}.'
     )
-  for name, value in sizes.items():
-    if not isinstance(value, int) or value < 1:
-      raise errors.UserError(
-          f'train_agent.{name} is {value!r}; expected a number from 1 on.'
-      )
+  errors.require_sizes('train_agent', **sizes)
   if not isinstance(initial_steps, int) or initial_steps < 0:
     raise errors.UserError(
         f'train_agent.initial_steps is {initial_steps!r}; expected 0 or more.'
@@ -205,10 +201,13 @@ def _is_finished(directory: str, identity: dict[str, Any]) -> bool:
   path = os.path.join(directory, layout.SETTINGS)
   finished = os.path.exists(os.path.join(directory, layout.STAGE))
   checkpoints = os.path.join(directory, layout.CHECKPOINTS_DIR)
-  begun = tf.train.latest_checkpoint(checkpoints) is not None
+  begun = checkpoint.latest(checkpoints, directory) is not None
   if not os.path.exists(path) or not (finished or begun):
     return False  # There is nothing of an agent yet.
-  found = files.read_json(path, 'the settings of an agent')
+  found = files.read_json(
+      path, f'the settings of an agent; delete {directory} to train it anew',
+      ('method', 'task'),
+  )
   # A setting that an earlier release did not have is the same unset.
   different = [
       f'{name} was {found.get(name)!r}, is now {identity.get(name)!r}'

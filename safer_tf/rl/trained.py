@@ -65,7 +65,8 @@ def read_result(directory: str) -> dict[str, Any]:
   """
   return files.read_json(
       os.path.join(directory, layout.RESULT), 'the result of a trained '
-      'agent, which train_agent writes; run it for this cell first'
+      'agent, which train_agent writes; run it for this cell first',
+      ('prior', 'action_space', 'latent_bound', 'encoder'),
   )
 
 

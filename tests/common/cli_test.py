@@ -7,7 +7,10 @@ import re
 import subprocess
 import sys
 
+import gin
 import pytest
+
+from safer_tf.common import cli
 
 _BIN = os.path.join(os.path.dirname(__file__), '..', '..', 'bin')
 _PLENTY = '--gin_bindings=collect_data.num_steps = 10'
@@ -41,6 +44,9 @@ def test_help_lists_the_shared_flags(binary):
     (['--gin_file=bse.gin'], 'base.gin'),
     (['--sed=1'], 'sed.*seed'),
     (['--seed=-1'], 'seed.*-1'),
+    (['--root_dir='], 'root_dir=.*is empty'),
+    ([_PLENTY, "--gin_bindings=collect_data.make_env = 'x'"],
+     "make_env = 'x', expected .*Callable"),
     (['10000'], "Unexpected argument '10000'"),
     ([_PLENTY, "--gin_bindings=collect_data.tasks = ('extrakt_00',)"],
      'extrakt_00.*extract_00'),
@@ -71,3 +77,14 @@ def test_flags_that_do_not_go_together_are_told(
   assert done.returncode == 2, done.stderr
   assert message in done.stderr and 'Traceback' not in done.stderr
   assert not os.path.exists(tmp_path / 'run')
+
+
+def test_what_the_system_refuses_is_one_line_within_gin_too(tmp_path):
+  # gin raises a copy of what a configurable raised, without its errno.
+  @gin.configurable
+  def opens(path):
+    return open(path, encoding='utf-8')
+
+  with pytest.raises(OSError) as raised:
+    opens(str(tmp_path))
+  assert cli._translated(raised.value) == f"'{tmp_path}': Is a directory."

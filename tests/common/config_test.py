@@ -74,10 +74,13 @@ def test_later_files_and_bindings_win(tmp_path):
     ('collect_data.num_steps = ', 'own.gin'),
     ("include 'nowhere.gin'", 'nowhere.gin'),
     ('import no_such_module', 'no_such_module'),
+    ('collect_data.tasks = (', 'multi-line statement'),
+    ("include '{own}'", 'includes itself'),
+    ('import tests.common.raises', 'raises.py, line 3, raised NameError'),
 ])
 def test_misspelt_config_is_told_in_one_line(tmp_path, text, message):
   own = tmp_path / 'own.gin'
-  own.write_text(text + '\n')
+  own.write_text(text.format(own=own) + '\n')
   with pytest.raises(errors.UserError, match=message) as caught:
     config.parse([str(own)], [])
   assert '\n' not in str(caught.value)

@@ -62,13 +62,15 @@ def test_read_only_folder_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize('content, message', [
     (None, 'is missing: expected a spec'),
     ('{"half', 'cannot be read as JSON.*expected a spec'),
+    ('{"size": 1}', 'does not hold name: expected a spec'),
+    ('["name"]', 'does not hold size, name: expected a spec'),
 ])
 def test_bad_json_is_named(tmp_path, content, message):
   path = tmp_path / 'spec.json'
   if content is not None:
     path.write_text(content)
   with pytest.raises(errors.UserError, match=message):
-    files.read_json(str(path), 'a spec')
+    files.read_json(str(path), 'a spec', ('size', 'name'))
 
 
 def test_json_round_trip_and_hash(tmp_path):

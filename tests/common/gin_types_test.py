@@ -31,7 +31,8 @@ def _clean_gin():
     ({1: (1.0,)}, dict[str, Sequence[float]], False),
     ((1.0,), Mapping[str, Sequence[float]], False),
     ((1, 'x'), Sequence, True), ((1, 'x'), tuple, True),
-    ('whatever', Any, True), ('whatever', Callable[[], None], True),
+    ('whatever', Any, True), ('whatever', Callable[[], None], False),
+    (len, Callable[[], None], True),
 ])
 def test_only_what_is_certainly_wrong_does_not_fit(value, hint, fits):
   assert gin_types.fits(value, hint) is fits

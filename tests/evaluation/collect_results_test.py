@@ -8,8 +8,10 @@ import os
 import numpy as np
 import pytest
 
+from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.evaluation import collect_results
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import tables
@@ -136,3 +138,71 @@ def test_each_row_carries_revision_and_seed(root):
     assert seconds[name] == expected, name
   assert f'{agents}/parrot/default/seed0/evaluation' not in seconds
   assert all(stage['inputs'] == runs.STAGE['inputs'] for stage in stages)
+
+
+def test_a_curve_counts_whole_episodes_of_the_last_5000_steps(tmp_path):
+  rows = ['env_steps,cumulative_violations,success,complete']
+  for step in range(1000, 10000, 1000):
+    # Cut short, and a success by name alone.
+    rows += [f'{step - 500},0,1,0', f'{step},0,{int(step <= 3000)},1']
+  (tmp_path / layout.CURVE).write_text('\n'.join(rows) + '\n')
+  found = [
+      row['success_rate'] for row in collect_results._curve(str(tmp_path), {})
+  ]
+  np.testing.assert_allclose(found, [1, 1, 1, 0.75, 0.6, 0.4, 0.2, 0, 0])
+
+
+def test_half_the_safe_bound_keeps_what_lies_inside():
+  row = collect_results.likelihood_row(
+      np.zeros(8), np.array([1, 2, 3, 4, 1, 9, 9, 9.0]),
+      np.arange(8) < 4, np.arange(8) >= 4,
+  )
+  assert row['unsafe_share_in_half_safe_bound'] == 0.25
+
+
+def test_a_bound_has_the_seed_of_its_own_computation(tmp_path):
+  root = str(tmp_path)
+  runs.prior(root, np.random.default_rng(0))
+  path = os.path.join(
+      layout.export_dir(root, 'seen', 'safer'), layout.ASSURANCE
+  )
+  found = files.read_json(path, 'it')
+  found['provenance'] |= {'seed': 7, 'git_revision': 'later'}
+  files.write_json(path, found)
+  collect_results.collect(root)
+  row, = runs.table(root, 'assurance')
+  assert (row['seed'], row['git_revision']) == (7, 'later')
+
+
+def test_films_are_of_no_swept_agent_and_of_the_first_seed():
+  def cell(seed, variant):
+    return {
+        'protocol': 'seen', 'task': 'a', 'method': 'safer', 'variant': variant,
+        'replays': {'safe': {'seed': seed}},
+    }
+
+  found = collect_results._replays([
+      ('', cell(1, 'tradeoff_0.3')), ('', cell(2, 'default')),
+      ('', cell(3, 'default')),
+  ])
+  assert [replay['seed'] for replay in found] == [2]
+
+
+@pytest.mark.parametrize('name, content, message', [
+    (layout.STAGE, '{}', 'does not hold git_revision.*run the stage again'),
+    (layout.LIKELIHOODS, '', 'is damaged.*run train_prior again'),
+    (f'{layout.EXPORT_DIR}/{layout.ASSURANCE}', '[]', 'hold table.*again'),
+])
+def test_a_damaged_file_of_a_prior_is_named(tmp_path, name, content, message):
+  root = str(tmp_path)
+  runs.prior(root, np.random.default_rng(0))
+  path = tmp_path / layout.PRIORS_DIR / 'seen' / 'safer' / name
+  path.write_text(content)
+  with pytest.raises(errors.UserError, match=f'{path.name} .*{message}'):
+    collect_results.collect(root)
+
+
+def test_a_damaged_curve_is_named(tmp_path):
+  (tmp_path / layout.CURVE).write_text('')
+  with pytest.raises(errors.UserError, match='expected a row an episode'):
+    next(collect_results._curve(str(tmp_path), {}))

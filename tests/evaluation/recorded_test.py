@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -241,3 +243,13 @@ def test_a_prior_of_the_sweep_counts_if_trained_as_long(tmp_path):
   assert recorded.finished_cells(str(tmp_path), _CONFIG) == {
       'prior/seen/sweep_a'
   }
+
+
+def test_what_is_damaged_is_told_of_the_source(tmp_path):
+  source = tmp_path / 'given'
+  source.mkdir()
+  (source / recorded.PROVENANCE).write_text('[{}]')
+  with pytest.raises(errors.UserError, match=f'{source}.*is damaged'):
+    with recorded.adopting(str(source), str(tmp_path / 'run')):
+      pass
+  assert not os.path.exists(recorded.copy_dir(str(tmp_path / 'run')))

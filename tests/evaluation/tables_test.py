@@ -56,3 +56,18 @@ def test_missing_tables_are_empty_and_damaged_ones_an_error(tmp_path):
   tables.write(str(tmp_path), 'tradeoff', [{'violations': '1,204'}])
   with pytest.raises(errors.UserError, match="column violations: '1,204'"):
     tables.read(str(tmp_path), 'tradeoff')
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda rows: [*rows, rows[-1]], 'seen/.*/safer/default/0 more than once'),
+    (lambda rows: [rows[0], rows[1] + ',1'], 'row 1 has more or fewer cells'),
+    (lambda rows: [rows[0], 'seen,a'], 'row 1 has more or fewer cells'),
+    (lambda rows: [rows[0] + '\udcff'], 'is no table'),
+])
+def test_a_damaged_table_is_named(tmp_path, change, message):
+  path = tmp_path / 'table1.csv'
+  tables.write(str(tmp_path), 'table1', [runs.row('safer', 0.25, 12)])
+  rows = change(path.read_text().splitlines())
+  path.write_bytes('\n'.join(rows).encode('utf-8', 'surrogateescape'))
+  with pytest.raises(errors.UserError, match=f'{path}.*{message}'):
+    tables.read(str(tmp_path), 'table1')

@@ -184,6 +184,17 @@ def test_how_earlier_cells_ended_is_kept(run, tmp_path):
   ]
 
 
+def test_damage_to_how_cells_ended_stops_nothing(run, tmp_path):
+  path = tmp_path / 'logs' / 'cells.csv'
+  for text in ('', 'cell,outcome\nhalf a li\na,name,failed\n'):
+    run({'one': 'pass'})
+    path.write_text(text)
+  run({'two': 'pass'})
+  assert path.read_text().splitlines() == [
+      'cell,outcome', 'a,name,failed', 'two,finished'
+  ]
+
+
 def test_fewer_than_one_cell_at_a_time_is_an_error():
   found = subprocess.run(
       [sys.executable, os.path.join(_TOP, 'bin', 'reproduce.py'),

@@ -73,3 +73,22 @@ def test_what_cannot_be_written_is_told(tmp_path):
     file.write('in the way')
   with pytest.raises(errors.UserError, match=f'Cannot write {directory}'):
     opened.save(1.0)
+
+
+@pytest.mark.parametrize('which', ['latest', 'best'])
+def test_a_damaged_list_of_checkpoints_is_told(tmp_path, which):
+  _, opened = _opened(tmp_path)
+  opened.keep_if_best(1.0)
+  opened.save(1.0)
+  (tmp_path / which / 'checkpoint').write_text('')
+  with pytest.raises(errors.UserError, match=f'{which}/checkpoint names no'):
+    _opened(tmp_path)
+
+
+def test_a_damaged_best_is_told(tmp_path):
+  learner, opened = _opened(tmp_path)
+  learner.at(1)
+  opened.keep_if_best(1.0)
+  os.remove(tmp_path / 'best' / 'ckpt-1.index')
+  with pytest.raises(errors.UserError, match='ckpt-1 cannot be read'):
+    opened.restore_best()

@@ -54,6 +54,7 @@ def test_a_record_from_before_features_is_known_again(root, capsys):
     ('momentum', 1.0, 'momentum is 1.0'),
     ('anchor_weight', -1.0, 'anchor_weight is -1.0'),
     ('anchor_weight', float('nan'), 'anchor_weight is nan'),
+    ('unsafe_weight', float('inf'), 'unsafe_weight is inf.*finite'),
 ])
 def test_a_wrong_value_is_told(root, name, value, message):
   gin.bind_parameter(f'train_prior.{name}', value)
@@ -64,7 +65,13 @@ def test_a_wrong_value_is_told(root, name, value, message):
 @pytest.mark.parametrize('name, value, message', [
     ('TransformerPosterior.width', 30, 'multiple of num_heads'),
     ('TransformerPosterior.min_stddev', 1.0, 'between 0 and 1'),
-    ('ConditionalRealNVP.hidden', (), 'one size or more'),
+    ('TransformerPosterior.num_heads', 0, 'num_heads is 0'),
+    ('SkillPrior.context_dim', -2, 'context_dim is -2'),
+    ('vector_encoder.embedding_dim', 0, 'embedding_dim is 0'),
+    ('ConditionalRealNVP.num_couplings', 0, 'num_couplings is 0'),
+    ('ConditionalRealNVP.hidden', (), r'hidden is \(\); expected whole'),
+    ('ConditionalRealNVP.hidden', (8, 0), 'expected whole numbers from 1 on'),
+    ('ConditionalRealNVP.log_scale_bound', 0.0, 'a bound above 0'),
     ('ConditionalRealNVP.action_limit', 0.9, 'at least 1'),
 ])
 def test_a_wrong_value_of_the_model_is_told(root, name, value, message):

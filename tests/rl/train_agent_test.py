@@ -14,6 +14,7 @@ from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.prior import export
 from safer_tf.prior import skill_prior
+from safer_tf.rl import policies
 from tests.rl import fakes
 from tests.rl import small_cell
 
@@ -74,6 +75,32 @@ def test_a_finished_agent_is_known_again(root, capsys):
   assert 'nothing to do' in capsys.readouterr().out
   with pytest.raises(errors.UserError, match='batch_size was .*, is now 9'):
     small_cell.train(root, num_steps=90, batch_size=9)
+
+
+def test_damaged_policies_are_written_again(root):
+  directory = small_cell.train(root, num_steps=40, initial_steps=30)
+  where = os.path.join(directory, layout.POLICIES_DIR)
+  with open(os.path.join(where, policies.GREEDY, 'saved_model.pb'), 'w'):
+    pass
+  stage = os.path.join(directory, layout.STAGE)
+  with pytest.raises(errors.UserError, match=f'Delete {stage} and run'):
+    policies.load(where)
+  os.remove(stage)
+  small_cell.train(root, num_steps=40, initial_steps=30)
+  policies.load(where)
+
+
+def test_a_damaged_list_of_checkpoints_does_not_lose_the_agent(root):
+  directory = small_cell.train(root, num_steps=40, initial_steps=30)
+  os.remove(os.path.join(directory, layout.STAGE))
+  listed = os.path.join(directory, layout.CHECKPOINTS_DIR, 'checkpoint')
+  before = open(listed, encoding='utf-8').read()
+  files.write_text(listed, before[:9])
+  for num_steps in (40, 50):
+    with pytest.raises(errors.UserError, match='checkpoint names no'):
+      small_cell.train(root, num_steps=num_steps, initial_steps=30)
+  files.write_text(listed, before)
+  small_cell.train(root, num_steps=40, initial_steps=30)
 
 
 def test_one_process_at_a_time(root):

@@ -1,0 +1,3 @@
+"""A module of a user's own with a mistake: it cannot be imported."""
+
+value = undefined_name  # noqa: F821
