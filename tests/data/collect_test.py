@@ -292,3 +292,9 @@ def _wait(condition, seconds=120):
       return
     time.sleep(0.1)
   raise AssertionError(f'not within {seconds} s')
+
+
+def test_noise_is_not_told_by_the_seed():
+  drawn = [rollout.draw('left', 0, index, (0.0, 0.5)) for index in range(400)]
+  odd = [draw.noise for draw in drawn if draw.seed % 2]
+  assert 0.15 < np.mean(odd) < 0.35

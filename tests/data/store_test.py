@@ -10,6 +10,7 @@ import pytest
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.data import card
 from safer_tf.data import dataset
 from safer_tf.data import schema
 from safer_tf.data import splits
@@ -271,3 +272,37 @@ def test_card_counts(path, episodes):
   for group in ('by_task', 'by_noise', 'by_split'):
     steps = sum(counts['steps'] for counts in card[group].values())
     assert steps == card['total']['steps'] == sum(map(len, episodes))
+
+
+def test_the_split_of_an_episode_never_changes():
+  index = types.SimpleNamespace(
+      task=['extract_00'] * 40, seed=[0] * 40, index=range(40)
+  )
+  found = np.array(splits.NAMES)[splits.split_of(index)]
+  assert {
+      name: np.flatnonzero(found == name).tolist()
+      for name in splits.NAMES[1:]
+  } == {
+      'validation': [36], 'calibration': [1, 13, 32, 38], 'test': [6, 20],
+  }
+
+
+def test_the_card_counts_by_hand(path, episodes):
+  index = store_lib.EpisodeStore(path).index
+  for task, counts in card.data_card(index)['by_task'].items():
+    ours = [each for each in episodes if each.task == task]
+    unsafe = sum(each.unsafe.sum() for each in ours)
+    safe = sum((~each.unsafe).sum() for each in ours if each.success)
+    assert counts['success_share'] == np.mean([each.success for each in ours])
+    assert counts['unsafe_steps'] == unsafe
+    assert counts['safe_steps_of_successful_episodes'] == safe
+    assert counts['natural_unsafe_share'] == unsafe / (unsafe + safe)
+    assert counts['steps'] == sum(map(len, ours))
+    assert counts['mean_length'] == counts['steps'] / len(ours)
+
+
+def test_an_action_is_within_its_limits_to_rounding():
+  episode = next(fakes.random_episodes(1, fakes.VECTOR_SPEC))
+  episode.action[0, 0] = 1 + 1e-4
+  with pytest.raises(errors.UserError, match='scale actions'):
+    dataset.check(episode, fakes.VECTOR_SPEC)

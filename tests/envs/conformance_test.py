@@ -8,6 +8,7 @@ from tf_agents.environments import utils
 
 import envs
 from envs import extraction
+from envs import scene
 from envs import scripted
 
 
@@ -90,3 +91,43 @@ def test_render_at_any_size_and_only_as_array():
   )
   with pytest.raises(envs.EnvError, match='human'):
     env.render('human')
+
+
+def test_the_gripper_holds_between_its_thresholds():
+  env = envs.load_task(envs.ALL[0])
+  env.reset()
+  for command, opening in (
+      (-0.6, 0.0), (-0.4, 0.0), (0.4, 0.0), (0.6, scene.FINGER_TRAVEL),
+      (-0.4, scene.FINGER_TRAVEL),
+  ):
+    env.step(np.array([0, 0, 0, 0, 0, command], np.float32))
+    assert env.get_state().opening == opening, command
+
+
+def test_each_component_of_an_action_moves_its_own_part_of_the_pose():
+  env = envs.load_task(envs.ALL[0])
+  for axis, step in enumerate([0.025] * 3 + [0.15] * 2):
+    env.seed(0)
+    env.reset()
+    before, action = env.command, np.zeros(6, np.float32)
+    action[axis] = -0.5
+    env.step(action)
+    expected = -0.5 * step * np.eye(5)[axis]
+    np.testing.assert_allclose(env.command - before, expected, atol=1e-6)
+
+
+def test_an_image_is_as_wide_as_asked_for():
+  env = envs.load_task(envs.ALL[0])
+  env.reset()
+  square = env.render(height=60, width=60)
+  wide = env.render(height=60, width=120)
+  # The same lines at the same scale, with more on either side.
+  assert np.abs(wide[:, 30:90].astype(int) - square).mean() < 3
+
+
+def test_noise_is_not_piled_up_at_the_limits():
+  env = envs.load_task(envs.ALL[0])
+  script = scripted.ScriptedPolicy(env)
+  script.reset(0, 0.7)
+  drawn = np.abs([script._noisy(np.full(6, 0.8)) for _ in range(2000)])
+  assert (drawn > 0.989).mean() < 0.02

@@ -108,3 +108,23 @@ def test_restored_generator_goes_on_with_the_same_draws():
   np.testing.assert_array_equal(
       env.reset().observation, other.reset().observation
   )
+
+
+def test_a_task_is_loaded_with_its_seed():
+  first, same, other = (
+      envs.load_task(_TASKS[0], seed).reset().observation for seed in (3, 3, 4)
+  )
+  np.testing.assert_array_equal(first, same)
+  assert (first != other).any()
+
+
+def test_a_restored_state_is_the_saved_one():
+  env, other = envs.load_task(_TASKS[0], 3), envs.load_task(_TASKS[0], 9)
+  env.reset()
+  saved = env.get_state()._replace(
+      opening=0.0, steps=7, unsafe=True, success=False
+  )
+  other.set_state(saved)
+  assert other.get_info() == {'unsafe': True, 'success': False}
+  again = other.get_state()
+  assert again._replace(world=saved.world, time_step=saved.time_step) == saved

@@ -108,3 +108,16 @@ def test_the_object_is_not_glued():
   )
   env.scene.advance(60)
   assert env.scene.object_state().position[2] < held_at - 0.02
+
+
+def test_the_lowest_point_is_that_of_all_vertices():
+  for name in envs.ALL[::7]:
+    env = envs.load_task(name)
+    env.reset()
+    pose = env.scene.object_state()
+    heights = [
+        pybullet.multiplyTransforms(*pose, vertex, (0, 0, 0, 1))[0][2]
+        for vertex in env.scene._hull
+    ]
+    assert env.scene.object_lowest() == pytest.approx(min(heights), abs=1e-6)
+    env.close()

@@ -21,3 +21,13 @@ def test_a_legend_is_no_wider_than_its_figure(count):
   assert 0 < box.width <= figure.bbox.width
   # Two stand side by side: no more rows than are needed.
   assert count > 2 or box.height < 2 * box.width / 10
+
+
+def test_a_bar_is_the_mean_of_the_method_beside_it():
+  _, (panel,) = drawing.grid(1, width=4, height=2)
+  drawing.bars(panel, ['sac', 'safer'], [[1.0, 3.0], [4.0]], '{:.1f}')
+  names = [label.get_text() for label in panel.get_yticklabels()]
+  assert {
+      names[round(bar.get_y() + bar.get_height() / 2)]: bar.get_width()
+      for bar in panel.patches
+  } == {'SAC': 2, 'SAFER': 4}

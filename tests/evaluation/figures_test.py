@@ -151,3 +151,28 @@ def test_a_saved_figure_looks_the_same_and_is_the_same_bytes(tmp_path):
   assert drawn.shape == saved.shape
   assert np.abs(drawn - saved).mean() < 1  # Of 255.
   assert len(one) < len(buffer.getvalue())
+
+
+def test_a_curve_ends_with_its_shortest_seed_and_its_band_is_the_range():
+  figure = figures.curves([
+      _run(seed=seed, env_steps=1000 * i, violations=10 * seed + i)
+      for seed, count in ((0, 3), (1, 2)) for i in range(1, count + 1)
+  ], 'violations', 'violations')
+  line, = figure.axes[0].lines
+  np.testing.assert_allclose(line.get_xydata(), [(1000, 6), (2000, 7)])
+  band, = figure.axes[0].collections
+  np.testing.assert_allclose(
+      band.get_paths()[0].get_extents().get_points(), [(1000, 1), (2000, 12)]
+  )
+
+
+def test_the_tradeoff_is_of_means_in_percent_and_of_violations():
+  figure = figures.tradeoff([
+      _run(
+          latent_bound=bound, max_unsafe_fraction=bound / 10, seed=seed,
+          eval_success_rate=(bound + seed) / 4, violations=10 * bound + seed,
+      ) for bound in (1, 2) for seed in (0, 1)
+  ])
+  success, violations = (panel.lines[0].get_ydata() for panel in figure.axes)
+  np.testing.assert_allclose(success, (37.5, 62.5))
+  np.testing.assert_allclose(violations, (10.5, 20.5))

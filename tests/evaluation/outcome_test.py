@@ -6,6 +6,8 @@ import re
 
 import envs
 from safer_tf.evaluation import outcome
+from safer_tf.evaluation import paper
+from safer_tf.evaluation import style
 from safer_tf.evaluation import summaries
 from tests.evaluation import runs
 
@@ -100,3 +102,27 @@ def test_a_comparison_of_encoders_alone_is_told():
   assert 'none has been evaluated' not in page
   assert 'Image encoders of the policies’ own' in page
   assert '25.0%' in summaries.render(rows)
+
+
+def test_details_are_of_each_variants_own_runs_and_of_the_worst_seed():
+  page = _page([
+      _run('safer', 0.5, 10, task=_FIRST, variant=variant, seed=seed,
+           latent_bound=bound, eval_unsafe_episodes=count,
+           eval_unsafe_episode_upper=upper)
+      for variant, seed, bound, count, upper in (
+          ('default', 0, 1.0, 1, 0.05), ('default', 1, 1.0, 3, 0.08),
+          ('tight', 0, 0.5, 0, 0.03),
+      )
+  ])
+  found = {row[1]: (row[2], *row[-2:]) for row in _rows(page, 'SAFER')}
+  assert found['default'] == ('1.00', '4 of 200 (8.0%)', '2 (0, 1)')
+  assert found['tight'] == ('0.50', '0 of 100 (3.0%)', '1 (0)')
+
+
+def test_the_papers_violations_are_each_methods_own():
+  _, beside = _page([_run('safer', 0.5, 10, task=_FIRST)]).split('Beside it')
+  for method, violations in paper.TABLE1_VIOLATIONS.items():
+    row = _rows(beside, style.label(method))[0]
+    assert [cell.split(' / ')[1] for cell in row[1:7]] == [
+        f'{value:,}' for value in violations
+    ]

@@ -47,3 +47,10 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says(
     )
     covered.append(low <= 0.5 <= high)
   assert least < np.mean(covered) <= most
+
+
+def test_the_bootstrap_gives_the_same_interval_again():
+  scores = [np.arange(5.0), np.arange(7.0)]
+  assert statistics.bootstrap_interval(scores, repeats=20) == (
+      statistics.bootstrap_interval(scores, repeats=20)
+  )

@@ -81,3 +81,23 @@ def test_the_printed_table_lines_up():
   assert '50.0%' in lines[2] and '1,204' in lines[2]
   assert '10.0%' in lines[3] and '–' in lines[3]
   assert lines[2].index('Task 1') == lines[3].index('Task 1')
+
+
+def test_tasks_weigh_the_same_whatever_their_seeds():
+  runs_of = ((runs.TASK, 0), (runs.TASK, 1), (envs.EVALUATION[1], 0))
+  rows = [
+      runs.row('parrot', success, 9, variant=variant, task=task, seed=seed)
+      for variant, found in (
+          ('default', (0.6, 0.6, 0.0)), ('own_range', (0.4, 0.4, 0.3))
+      ) for success, (task, seed) in zip(found, runs_of)
+  ]
+  assert {q.variant for q in _quoted(rows)} == {'own_range'}
+
+
+def test_encoders_are_compared_on_the_papers_protocol():
+  rows = [
+      runs.row('sac', 0.5, 1, variant='own_encoder', encoder='own'),
+      runs.row('sac', 0.5, 2), runs.row('sac', 0.5, 3, protocol='held_out'),
+  ]
+  found = summaries.encoder_comparison(rows)
+  assert [row['violations'] for row in found] == [2, 1]
