@@ -46,13 +46,19 @@ _NAMES = {
 }
 
 
+# Of what was run again, on several machines, tables and points tell this one's.
+_MACHINE = {'rerun': 'Intel'}
+
+
 def _recorded(protocol, *names, seeds=('0', '1', '2')):
   """Rows of tables of results/ by method, variant and task."""
   found = collections.defaultdict(list)
   for name in names:
     with open(_TOP / 'results' / f'{name}.csv', newline='') as file:
       for row in csv.DictReader(file):
-        if row['protocol'] == protocol and row['seed'] in seeds:
+        if row['protocol'] == protocol and row['seed'] in seeds and (
+            row['machine'].startswith(_MACHINE.get(name, ''))
+        ):
           found[row['method'], row['variant'], row['task']].append(row)
   return found
 
@@ -230,6 +236,21 @@ def test_chance_quotes_what_is_recorded():
     for text, task in zip(cells, _TASKS):
       _agrees(text, recorded, method, 'default', [task])
     _agrees(cells[6], recorded, method, 'default', _TASKS, digits=1)
+
+
+def test_run_again_on_the_same_kind_of_machine_it_is_the_recorded_row():
+  with open(_TOP / 'results' / 'rerun.csv', newline='') as file:
+    again = [row for row in csv.DictReader(file) if 'avx512f' in row['machine']]
+  recorded = _recorded('seen', 'table1')
+  assert len(again) >= 2
+  for row in again:
+    before, = (
+        each for each in recorded[row['method'], row['variant'], row['task']]
+        if each['seed'] == row['seed']
+    )
+    assert {name for name in row if row[name] != before[name]} == {
+        'wall_seconds', 'git_revision', 'machine'
+    }
 
 
 def test_own_encoders_quote_what_is_recorded():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-import tensorflow as tf
-
 from safer_tf.common import errors
 
 _STATE = 'checkpoint'  # TensorFlow's list of the checkpoints beside it.
@@ -28,6 +26,8 @@ def latest(directory: str, owner: str) -> str | None:
   state = os.path.join(directory, _STATE)
   if not os.path.exists(state):
     return None
+  import tensorflow as tf  # pylint: disable=g-import-not-at-top
+
   try:
     found, reason = tf.train.latest_checkpoint(directory), ''
   except (ValueError, tf.errors.OpError) as error:

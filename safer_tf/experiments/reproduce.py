@@ -18,6 +18,7 @@ from safer_tf.experiments import cells
 from safer_tf.experiments import executor as executor_lib
 from safer_tf.experiments import in_force
 from safer_tf.experiments import matrix as matrix_lib
+from safer_tf.experiments import recorded_cells
 from safer_tf.experiments import wanted
 from safer_tf.experiments import wanted_agents
 
@@ -121,7 +122,7 @@ def _checked(
     wanted.check(todo, _config(), gin_files, bindings)
     return todo
   with recorded_lib.adopting(source, root_dir) as copy:
-    learnt = recorded_lib.learning(copy)
+    learnt = recorded_cells.learning(copy)
     # Of all seeds and methods: means must not be over agents of two kinds.
     seeds = sorted({run.rpartition('seed')[2] for run in learnt})
     different = wanted_agents.learnt_otherwise(
@@ -149,12 +150,12 @@ def _with_recorded(
     todo: Sequence[cells.Cell], copy: str, root_dir: str
 ) -> list[cells.Cell]:
   """The cells, those marked whose results earlier runs recorded."""
-  known = recorded_lib.finished_cells(copy, _config())
+  known = recorded_cells.finished_cells(copy, _config())
   marked = [
       dataclasses.replace(cell, recorded=True) if cell.name in known else cell
       for cell in todo
   ]
-  wanted.check_recorded(marked, root_dir, recorded_lib.made_from(copy))
+  wanted.check_recorded(marked, root_dir, recorded_cells.made_from(copy))
   return marked
 
 
@@ -179,10 +180,10 @@ def _leave_out(
     )
 
 
-def _config() -> recorded_lib.Config:
+def _config() -> recorded_cells.Config:
   """What the agents' rows must have been run with."""
   sizes, matrix = _sizes(), matrix_lib.Matrix()
-  return recorded_lib.Config(
+  return recorded_cells.Config(
       sizes.agent_steps, sizes.evaluation_episodes, sizes.calibration_steps,
       sizes.rollout_episodes,
       prior_rollouts.runs(

@@ -10,12 +10,13 @@ from safer_tf.common import layout
 from safer_tf.evaluation import recorded
 from safer_tf.experiments import cells
 from safer_tf.experiments import in_force
+from safer_tf.experiments import recorded_cells
 from safer_tf.experiments import wanted_agents
 from safer_tf.experiments import wanted_priors
 
 
 def check(
-    todo: Sequence[cells.Cell], config: recorded.Config,
+    todo: Sequence[cells.Cell], config: recorded_cells.Config,
     gin_files: Sequence[str], bindings: Sequence[str],
 ) -> None:
   """Checks what this run directory holds; recorded results were before.

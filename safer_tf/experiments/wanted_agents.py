@@ -9,10 +9,10 @@ from typing import Any, Mapping, Sequence
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
-from safer_tf.evaluation import recorded
 from safer_tf.evaluation import variants
 from safer_tf.experiments import cells
 from safer_tf.experiments import in_force
+from safer_tf.experiments import recorded_cells
 from safer_tf.experiments import wanted_priors
 from safer_tf.rl import latent_bound
 
@@ -23,7 +23,7 @@ _OF_ONE_AGENT = tuple(f'train_agent.{name} =' for name in (
 ))
 
 
-def check_agent(cell: cells.Cell, config: recorded.Config) -> None:
+def check_agent(cell: cells.Cell, config: recorded_cells.Config) -> None:
   """Compares an agent's size, box and prior with those asked for.
 
   Args:
@@ -41,7 +41,7 @@ def check_agent(cell: cells.Cell, config: recorded.Config) -> None:
       f'the result of an agent. {wanted_priors.REMEDY} directory',
       ('method', 'variant', 'latent_bound', 'max_unsafe_fraction'),
   )}
-  if recorded.is_of(found, config):
+  if recorded_cells.is_of(found, config):
     _check_prior_of(directory, found, cell)
     return
   stated = variants.stated_bound(found['variant'], config.own_range)
@@ -73,12 +73,12 @@ def learning_of(
     if cell.kind == 'agent' and os.path.exists(path):
       settings = files.read_json(path, 'the settings of an agent')
       found[cell.name.partition('/')[2]] = {
-          f'{part}.{name}': given for part in recorded.LEARNING_PARTS
+          f'{part}.{name}': given for part in recorded_cells.LEARNING_PARTS
           if part != 'ImageEncoder' or settings.get('encoder') == 'own'
           for name, given in settings.get(part, {}).items()
       } | {
           f'train_agent.{name}': settings[name]
-          for name in recorded.LEARNING if name in settings
+          for name in recorded_cells.LEARNING if name in settings
       }
   return found
 
@@ -91,7 +91,8 @@ def learnt_otherwise(
 
   Args:
     todo: all cells.
-    learnt: values by gin name as of `recorded.learning`, by an agent's run.
+    learnt: values by gin name, by an agent's run, as `recorded_cells.learning`
+      gives them.
     gin_files: those in force; each agent's own come and go meanwhile.
     bindings: likewise.
 

@@ -11,9 +11,9 @@ from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.data import dataset
-from safer_tf.evaluation import recorded
 from safer_tf.experiments import cells
 from safer_tf.experiments import in_force
+from safer_tf.experiments import recorded_cells
 from safer_tf.prior import settings as settings_lib
 from safer_tf.rl import latent_bound
 
@@ -113,7 +113,7 @@ def _settings(
     yield name, found, in_force.value(name, found)
 
 
-def check_assurance(cell: cells.Cell, config: recorded.Config) -> None:
+def check_assurance(cell: cells.Cell, config: recorded_cells.Config) -> None:
   """Compares the targets and settings of a prior's bounds.
 
   Args:
@@ -147,7 +147,7 @@ def check_assurance(cell: cells.Cell, config: recorded.Config) -> None:
     )
 
 
-def check_calibration(cell: cells.Cell, config: recorded.Config) -> None:
+def check_calibration(cell: cells.Cell, config: recorded_cells.Config) -> None:
   """Compares the bounds that were rolled out with those that there are now.
 
   Args:
@@ -202,7 +202,7 @@ def _check_covered(
       )
 
 
-def check_rollouts(cell: cells.Cell, config: recorded.Config) -> None:
+def check_rollouts(cell: cells.Cell, config: recorded_cells.Config) -> None:
   """Compares a prior's rollouts and what prior they are of.
 
   Args:
@@ -217,7 +217,7 @@ def check_rollouts(cell: cells.Cell, config: recorded.Config) -> None:
   )
   seed, = cell.given('seed')
   if (
-      not recorded.are_rollouts_of(found['rows'], config)
+      not recorded_cells.are_rollouts_of(found['rows'], config)
       or found['provenance']['seed'] != int(seed)
   ):
     raise errors.UserError(

@@ -22,6 +22,7 @@ from safer_tf.experiments import cells
 from safer_tf.experiments import executor
 from safer_tf.experiments import in_force
 from safer_tf.experiments import matrix
+from safer_tf.experiments import recorded_cells
 from safer_tf.experiments import reproduce
 from safer_tf.experiments import wanted
 
@@ -301,7 +302,7 @@ def test_recorded_agents_that_learnt_otherwise_do_not_count(
   copy = str(root / layout.RECORDED_DIR)
   tasks = [row['task'] for row in tables.read(copy, 'table1')]
   assert tasks == list(envs.EVALUATION[:2][0 if same else 1:])
-  assert len(recorded_lib.learning(copy)) == same
+  assert len(recorded_cells.learning(copy)) == same
   assert len(tables.read(str(source), 'table1')) == 2  # Only the copy's go.
   assert to_run == ([] if same else [cell.name for cell in todo])
   out = capsys.readouterr().out
@@ -317,7 +318,7 @@ def test_the_priors_of_recorded_agents_are_known(tmp_path):
       {'stage': 'agents/seen/a/safer/default/seed1'},  # Of an old release.
       {'stage': 'priors/seen/safer', 'inputs': {}},
   ])
-  assert recorded_lib.made_from(str(tmp_path)) == dict.fromkeys((
+  assert recorded_cells.made_from(str(tmp_path)) == dict.fromkeys((
       'agent/seen/a/safer/default/seed0',
       'evaluate/seen/a/safer/default/seed0',  # All there is without learning.
   ), 'x')

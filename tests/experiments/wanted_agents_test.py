@@ -12,10 +12,10 @@ from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
-from safer_tf.evaluation import recorded
 from safer_tf.experiments import builder
 from safer_tf.experiments import in_force
 from safer_tf.experiments import matrix
+from safer_tf.experiments import recorded_cells
 from safer_tf.experiments import wanted_agents
 
 _TOP = os.path.dirname(config.config_dir())
@@ -150,7 +150,7 @@ def test_the_recorded_agents_learnt_as_the_experiment_asks():
   todo = builder.Builder('/runs/a', 0, gin_files, [], _SIZES).build(
       matrix.Matrix()
   )
-  learnt = recorded.learning(f'{_TOP}/results')
+  learnt = recorded_cells.learning(f'{_TOP}/results')
   known = [
       cell.name.partition('/')[2] for cell in todo
       if cell.kind == 'agent' and cell.name.partition('/')[2] in learnt
