@@ -157,8 +157,8 @@ def read(results_dir: str, name: str) -> list[Row]:
 
 
 def _check_named_once(names: Sequence[tuple[str, ...]], path: str) -> None:
-  twice = [each for each, count in collections.Counter(names).items()
-           if count > 1]
+  counts = collections.Counter(names)
+  twice = [name for name, count in counts.items() if count > 1]
   if twice:
     raise errors.UserError(
         f'{path} has {"/".join(twice[0])} more than once: means would count it '
