@@ -102,13 +102,23 @@ def replacing(path: str) -> Iterator[str]:
   try:
     yield beside
     if os.path.isdir(path) and not os.path.islink(path):
-      # A directory cannot be replaced in one step; the old one steps aside.
-      os.rename(path, os.path.join(holder, 'old'))
-    os.replace(beside, path)
+      _replace_dir(beside, path, os.path.join(holder, 'old'))
+    else:
+      os.replace(beside, path)
   except OSError as error:
     raise _write_error(path, error) from error
   finally:
     shutil.rmtree(holder, ignore_errors=True)
+
+
+def _replace_dir(beside: str, path: str, aside: str) -> None:
+  """In two steps, as a directory cannot be replaced in one."""
+  os.rename(path, aside)
+  try:
+    os.rename(beside, path)
+  except OSError:
+    os.rename(aside, path)
+    raise
 
 
 def _write_error(path: str, error: OSError) -> errors.UserError:

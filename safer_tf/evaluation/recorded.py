@@ -97,7 +97,7 @@ def forget(directory: str, runs: Collection[str]) -> None:
     directory: of the recorded tables.
     runs: of agents, e.g. `seen/extract_08/sac/default/seed0`.
   """
-  shown = {run.rsplit('/', 2)[0] for run in runs}  # Films know no seed.
+  shown = {run.rsplit('/', 1)[0] for run in runs}  # Films know no seed.
   for name, owner in _OWNER.items():
     if owner == tables.AGENT:
       gone, named = runs, run_of
@@ -128,7 +128,7 @@ def _stage(row: Mapping[str, Any]) -> str:
 
 
 def _shown(row: Mapping[str, Any]) -> str:
-  return '/'.join(row[key] for key in _OWNER[REPLAYS])
+  return '/'.join(row[key] for key in tables.AGENT[:-1])
 
 
 def base_dir(root_dir: str, has_agents: bool) -> str | None:

@@ -170,11 +170,13 @@ def check_calibration(cell: cells.Cell, config: recorded_cells.Config) -> None:
         'latent_bound': latent_bound.ASSURANCE, 'bound_prior': row['prior'],
     }, *cell.given('root_dir'))
   _check_covered(cell, rows)
-  steps = min((row['steps'] for row in rows), default=0)
-  if steps < config.calibration_steps:
+  # No rows: no bound of this prior admits an action.
+  enough = config.calibration_steps
+  steps = min((row['steps'] for row in rows), default=enough)
+  if steps < enough:
     raise errors.UserError(
         f'{cell.finished_file} holds bounds calibrated by {steps} steps; asked '
-        f'for are {config.calibration_steps}. {REMEDY} file.'
+        f'for are {enough}. {REMEDY} file.'
     )
 
 

@@ -138,3 +138,20 @@ def test_what_was_measured_outlives_a_later_failure(tmp_path, monkeypatch):
   )
   assert [row['name'] for row in kept] == ['simulation']
   assert not list(results.iterdir())
+
+
+def test_numbers_stand_below_their_heads():
+  rows = [
+      dict(zip(*(
+          [cell.strip() for cell in line.split('|')[1:-1]] for line in lines
+      ))) for lines in [
+          [line for line in table.markdown(
+              [_LINE], table.origin(), {'a': 1}
+          ).splitlines() if line.startswith('| ') and '---' not in line]
+      ]
+  ]
+  assert rows == [{
+      'row': '1', 'measure': 'simulation', 'value': '500 steps/s',
+      'baseline': '10', 'ratio': '50', 'floor': '800',
+      'target': '>= 450 steps/s, >= 35x', 'reached': 'yes',
+  }]

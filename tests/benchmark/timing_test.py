@@ -101,3 +101,14 @@ def test_gain_is_the_time_apart_over_the_time_together(tmp_path, monkeypatch):
   assert [name for name, _ in order] == [
       'one', 'one', 'two', 'two', 'two', 'two', 'one', 'one'
   ]
+
+
+def test_one_slow_turn_does_not_count(monkeypatch):
+  times = iter([1.0, 2.0, 900.0])
+  monkeypatch.setattr(timing, 'seconds', lambda call: next(times))
+  assert timing.interleaved({'a': lambda: None}, 3) == {'a': 2.0}
+
+
+def test_peak_memory_is_what_was_resident():
+  reserved = np.empty(1_000_000_000)  # 8 GB that nobody touches.
+  assert timing.peak_memory() < reserved.nbytes / 1e9

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+import types
 
 import gin
 import pytest
 
 from safer_tf.common import cli
+from safer_tf.common import config
 
 _BIN = os.path.join(os.path.dirname(__file__), '..', '..', 'bin')
 _PLENTY = '--gin_bindings=collect_data.num_steps = 10'
@@ -88,3 +90,13 @@ def test_what_the_system_refuses_is_one_line_within_gin_too(tmp_path):
   with pytest.raises(OSError) as raised:
     opens(str(tmp_path))
   assert cli._translated(raised.value) == f"'{tmp_path}': Is a directory."
+
+
+def test_gin_files_are_parsed_in_the_order_of_the_flags(monkeypatch):
+  parsed = []
+  monkeypatch.setattr(config, 'parse', lambda *given: parsed.append(given))
+  monkeypatch.setattr(cli.flags, 'FLAGS', types.SimpleNamespace(
+      gin_file=['a.gin', 'b.gin'], gin_bindings=['a.b = 1', 'a.b = 2'],
+  ))
+  cli.parse_config()
+  assert parsed == [(['a.gin', 'b.gin'], ['a.b = 1', 'a.b = 2'])]

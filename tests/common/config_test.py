@@ -99,3 +99,19 @@ def test_a_macro_is_used_however_deep_it_stands():
       'LEVEL = 0.3', 'collect_data.noise_levels = (0.0, %LEVEL)',
   ])
   assert gin.query_parameter('collect_data.noise_levels')[0] == 0.0
+
+
+def test_a_file_of_ones_own_goes_before_a_shipped_one(tmp_path, monkeypatch):
+  (tmp_path / 'base.gin').write_text('collect_data.num_steps = 12\n')
+  monkeypatch.chdir(tmp_path)
+  config.parse(['base.gin'], [])
+  assert gin.query_parameter('collect_data.num_steps') == 12
+  gin.clear_config()
+
+
+def test_a_config_replaces_that_before():
+  config.parse([], ['collect_data.num_steps = 12'])
+  config.parse([], ['collect_data.num_workers = 3'])
+  with pytest.raises(ValueError):
+    gin.query_parameter('collect_data.num_steps')
+  gin.clear_config()

@@ -111,3 +111,29 @@ def test_a_lock_keeps_others_out_and_ends_with_its_process(tmp_path):
     holder.communicate()
   with files.locked(path):
     pass
+
+
+def test_a_text_that_cannot_be_written_leaves_the_old_one(tmp_path):
+  path = tmp_path / 'a.csv'
+  files.write_text(str(path), 'old')
+  with pytest.raises(UnicodeEncodeError):
+    files.write_text(str(path), 'half\ud800')
+  assert path.read_text() == 'old'
+
+
+def test_a_hash_is_of_the_whole_file(tmp_path):
+  found = set()
+  for end in b'ab':
+    (tmp_path / 'a').write_bytes(bytes(3 << 20) + bytes([end]))
+    found.add(files.sha256(str(tmp_path / 'a')))
+  assert len(found) == 2
+
+
+def test_a_directory_that_cannot_be_replaced_is_left(tmp_path):
+  path = tmp_path / 'model'
+  path.mkdir()
+  (path / 'old').touch()
+  with pytest.raises(errors.UserError, match=f'Cannot write {path}'):
+    with files.replacing(str(path)):
+      pass  # Nothing was made that could take its place.
+  assert os.listdir(path) == ['old']

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import gin
 import numpy as np
 
 import safer_tf
@@ -75,3 +76,33 @@ def test_the_revision_is_that_at_the_start(monkeypatch):
   before = provenance.git_revision()
   monkeypatch.setattr(provenance, '_git', lambda *arguments: 'a later commit')
   assert provenance.record(0)['git_revision'] == before
+
+
+def test_a_revision_is_marked_where_code_was_changed(tmp_path, monkeypatch):
+  here = tmp_path / 'safer_tf'
+  for name in ('safer_tf/__init__.py', 'envs/a.py', 'results/a.csv'):
+    files.write_text(str(tmp_path / name), '')
+  git = ('git', '-C', str(tmp_path), '-c', 'user.name=a', '-c', 'user.email=b')
+  for command in (('init', '-q'), ('add', '.'), ('commit', '-qm', 'ours')):
+    subprocess.run((*git, *command), check=True)
+  monkeypatch.setattr(safer_tf, '__file__', str(here / '__init__.py'))
+  revision = provenance.git_revision.__wrapped__
+  (tmp_path / 'results' / 'a.csv').write_text('a row')
+  clean = revision()
+  assert len(clean) == 12 and not clean.endswith('+')
+  (tmp_path / 'envs' / 'a.py').write_text('changed')
+  assert revision() == f'{clean}+'
+
+
+def test_a_record_holds_the_config_of_what_was_called():
+  @gin.configurable('recorded_stage')
+  def stage(size=3):
+    return size
+
+  with gin.unlock_config():
+    gin.bind_parameter('recorded_stage.size', 7)
+  try:
+    assert stage() == 7
+    assert 'recorded_stage.size = 7' in provenance.record(0)['config']
+  finally:
+    gin.clear_config()

@@ -298,3 +298,17 @@ def test_noise_is_not_told_by_the_seed():
   drawn = [rollout.draw('left', 0, index, (0.0, 0.5)) for index in range(400)]
   odd = [draw.noise for draw in drawn if draw.seed % 2]
   assert 0.15 < np.mean(odd) < 0.35
+
+
+class OtherPolicy(fakes.PointPolicy):
+  """Another policy."""
+
+
+@pytest.mark.parametrize('change', [
+    {'steps_per_shard': 75}, {'tasks': fakes.TASKS[:1]},
+    {'make_policy': OtherPolicy},
+], ids=str)
+def test_nor_are_datasets_of_other_shards_tasks_or_policies(tmp_path, change):
+  _collect_points(tmp_path)
+  with pytest.raises(errors.UserError, match='holds a dataset with '):
+    _collect_points(tmp_path, **change)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from tf_agents.specs import array_spec
@@ -72,3 +74,24 @@ def test_actions_that_no_agent_takes_are_not_collected(spec):
 
   with pytest.raises(errors.UserError, match='expected float32 in'):
     schema.EpisodeSpec.of_env(Other('left'))
+
+
+def test_seeds_and_indices_have_63_bits():
+  episode = dataclasses.replace(
+      next(fakes.random_episodes(1, fakes.VECTOR_SPEC)),
+      seed=2**40 + 1, index=2**62,
+  )
+  fakes.assert_same(
+      schema.decode(schema.encode(episode), fakes.VECTOR_SPEC), episode
+  )
+
+
+def test_an_environment_with_another_least_action_is_refused():
+
+  class Positive(fakes.PointEnv):
+
+    def action_spec(self):
+      return array_spec.BoundedArraySpec((2,), np.float32, [-1, 0], 1)
+
+  with pytest.raises(errors.UserError, match=r'expected \[-1, 1\]'):
+    schema.EpisodeSpec.of_env(Positive('left'))

@@ -119,3 +119,17 @@ def test_failing_source_leaves_no_shard(tmp_path, episodes):
 def test_missing_shard_is_named(tmp_path):
   with pytest.raises(errors.UserError, match='nowhere.*delete that file'):
     shards.read_episode(str(tmp_path / 'nowhere'), shards.Entry(0, 9), _SPEC)
+
+
+def test_a_shard_does_not_tell_the_time(tmp_path):
+  name = str(tmp_path / 'shard')
+  shards.write_shard(name, fakes.random_episodes(1, fakes.VECTOR_SPEC))
+  with open(name, 'rb') as file:
+    assert file.read(8)[4:] == bytes(4)  # RFC 1952: MTIME.
+
+
+def test_a_record_of_another_length_is_refused():
+  frame = bytearray(shards._frame(b'some data'))
+  frame[0] += 1
+  with pytest.raises(ValueError, match='wrong record length'):
+    shards._unframe(bytes(frame))

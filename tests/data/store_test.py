@@ -13,6 +13,7 @@ from safer_tf.common import layout
 from safer_tf.data import card
 from safer_tf.data import dataset
 from safer_tf.data import schema
+from safer_tf.data import shards
 from safer_tf.data import splits
 from safer_tf.data import store as store_lib
 from tests.data import fakes
@@ -306,3 +307,60 @@ def test_an_action_is_within_its_limits_to_rounding():
   episode.action[0, 0] = 1 + 1e-4
   with pytest.raises(errors.UserError, match='scale actions'):
     dataset.check(episode, fakes.VECTOR_SPEC)
+
+
+def test_the_card_is_by_the_noise_and_the_split_of_each_episode(tmp_path):
+  kept = [
+      dataclasses.replace(episode, noise=(0.0, 0.5)[number % 3 == 0])
+      for number, episode in enumerate(
+          fakes.random_episodes(90, fakes.VECTOR_SPEC)
+      )
+  ]
+  dataset.write_dataset(str(tmp_path), fakes.VECTOR_SPEC, kept)
+  store = store_lib.EpisodeStore(str(tmp_path))
+  found = card.data_card(store.index)
+  noise = {name: each['episodes'] for name, each in found['by_noise'].items()}
+  assert noise == {'0.0': 60, '0.5': 30}
+  for name, each in found['by_split'].items():
+    ours = [kept[number] for number in store.split(name)]
+    assert each['episodes'] == len(ours)
+    assert each['unsafe_share'] == sum(e.unsafe.sum() for e in ours) / sum(
+        map(len, ours)
+    )
+
+
+def test_the_fingerprint_is_of_the_frames_at_both_ends(
+    path, episodes, tmp_path
+):
+  found = {store_lib.EpisodeStore(path).fingerprint()}
+  for number in (0, 39):
+    for name in ('observation', 'action'):
+      kept = list(episodes)
+      kept[number] = dataclasses.replace(
+          kept[number], **{name: -getattr(kept[number], name)}
+      )
+      other = str(tmp_path / f'{number}{name}')
+      dataset.write_dataset(other, fakes.VECTOR_SPEC, kept)
+      found.add(store_lib.EpisodeStore(other).fingerprint())
+  assert len(found) == 5
+
+
+def test_the_fingerprint_is_not_of_how_files_are_compressed(
+    path, episodes, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(shards, '_LEVEL', 0)
+  other = str(tmp_path / 'other')
+  dataset.write_dataset(
+      other, fakes.VECTOR_SPEC, episodes, episodes_per_shard=7
+  )
+  one, two = map(store_lib.EpisodeStore, (path, other))
+  assert (one.index.size != two.index.size).any()
+  assert one.fingerprint() == two.fingerprint()
+
+
+@pytest.mark.parametrize('other', [
+    schema.EpisodeSpec((3,), 'float32', 3), schema.EpisodeSpec((3,), 'uint8', 2)
+])
+def test_other_actions_or_types_are_refused(path, other):
+  with pytest.raises(errors.UserError, match='does not suit'):
+    store_lib.EpisodeStore(path).require(other, 'prior x')

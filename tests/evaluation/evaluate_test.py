@@ -23,6 +23,7 @@ from safer_tf.evaluation import rollouts
 from safer_tf.prior import encoders
 from safer_tf.prior import export
 from safer_tf.prior import skill_prior
+from safer_tf.rl import latent_env
 from safer_tf.rl import train_agent
 from safer_tf.rl import trained as trained_agents
 from tests import docs_test
@@ -306,3 +307,48 @@ def test_the_lines_of_the_readme_for_a_trained_agent_run(
   names = {'my_env': mine}
   exec(lines, names)
   assert names['time_step'].is_last() and mine.current_time_step().is_last()
+
+
+def test_a_prior_acts_in_the_box_that_it_is_told(
+    root, tmp_path, monkeypatch
+):
+  other, given = str(tmp_path / 'run'), []
+  seen, held_out = (
+      layout.export_dir(other, each, 'safer') for each in ('seen', 'held_out')
+  )
+  for target in (seen, held_out):
+    shutil.copytree(layout.export_dir(root, 'seen', 'safer'), target)
+  files.write_json(os.path.join(held_out, layout.ASSURANCE), {
+      'table': [{**row, 'latent_bound': 0.7} for row in _TABLE]
+  })
+  draw = rollouts.random_latents
+  monkeypatch.setattr(
+      rollouts, 'random_latents',
+      lambda *each: given.append(each) or draw(*each),
+  )
+  monkeypatch.setattr(latent_env.LatentActionEnvironment, 'clip_rate', 0.25)
+  for bound_protocol, bound in (('seen', 0.5), (None, 0.7)):
+    found = evaluate.evaluate(
+        other, 4, task=_TASK, method='safer_prior_random', num_episodes=1,
+        protocol='held_out', bound_protocol=bound_protocol,
+        assurance_mode='paper',
+    )
+    assert found['latent_bound'] == bound and given[-1] == (6, bound, 4)
+    assert found['eval_provenance']['inputs']['assurance'] == files.sha256(
+        os.path.join(held_out if bound == 0.7 else seen, layout.ASSURANCE)
+    )
+    assert found['episodes'][0]['seed'] == rollouts.episode_seeds(4, 1, 1)[0]
+    assert found['eval_clip_rate'] == 0.25
+
+
+def test_the_return_is_a_mean_over_episodes():
+  found = evaluate.summary([_record(True, [0]), _record(True, [0, 0])])
+  assert found['eval_return'] == -3.0
+
+
+def test_replayed_actions_are_exact_to_the_last_bit():
+  actions = np.random.default_rng(0).uniform(-1, 1, (9, 6)).astype(np.float32)
+  found = evaluate.replays([_record(True, [0] * 9)._replace(actions=actions)])
+  np.testing.assert_array_equal(
+      np.array(found['safe']['actions'], np.float32), actions
+  )

@@ -79,3 +79,63 @@ def test_the_strip_and_the_tasks_are_drawn(replay):
   names = (envs.ALL[0], envs.EVALUATION[0])
   titles = [axes.get_title() for axes in film.tasks_figure(names).axes]
   assert titles[:2] == [envs.ALL[0], f'Task 1: {envs.EVALUATION[0]}']
+
+
+def _take():
+  frames = np.zeros((5, 40, 40, 3), np.uint8)
+  return film.Take(frames, np.array([False, True, False, False]), 'a title')
+
+
+def test_only_the_frame_after_an_unsafe_step_is_marked(tmp_path):
+  import imageio
+
+  film.write_video(_take(), str(tmp_path / 'film.mp4'))
+  reader = imageio.get_reader(tmp_path / 'film.mp4', format='FFMPEG')
+  red = [int(frame[2, 2, 0]) for frame in reader.iter_data()][:5]
+  assert [value > 100 for value in red] == [False, False, True, False, False]
+
+
+def test_only_the_picture_after_an_unsafe_step_is_named():
+  figure = film.filmstrip([_take()])
+  assert [axes.get_xlabel() for axes in figure.axes[:5]] == [
+      'step 0', 'step 1', 'step 2: contact', 'step 3', 'step 4'
+  ]
+
+
+def test_a_strip_holds_the_first_of_several_contacts():
+  unsafe = np.zeros(30, bool)
+  unsafe[[12, 22, 28]] = True
+  assert 13 in film.strip_steps(unsafe, 7)
+
+
+@pytest.mark.parametrize('labels, success, says', [
+    ([True, False], True, 'unsafe episode, object extracted'),
+    ([False, False], False, ': safe episode, object not extracted'),
+])
+def test_a_title_tells_how_an_episode_ended(monkeypatch, labels, success, says):
+  told = iter(labels)
+
+  class Env:
+    def seed(self, _):
+      pass
+
+    def reset(self):
+      pass
+
+    def step(self, _):
+      pass
+
+    def close(self):
+      pass
+
+    def render(self, *_, **__):
+      return np.zeros((4, 4, 3), np.uint8)
+
+    def get_info(self):
+      return {'unsafe': next(told)}
+
+  monkeypatch.setattr(envs, 'load_task', lambda name: Env())
+  assert film.play({
+      'task': 'a', 'method': 'safer', 'seed': 1, 'success': success,
+      'actions': [[0.0]] * 2, 'unsafe': labels,
+  }).title.endswith(says)

@@ -8,6 +8,7 @@ import envs
 from safer_tf.evaluation import figures
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import prior_figures
+from safer_tf.evaluation import tables
 from tests.evaluation import runs
 
 _FIRST, _SECOND = envs.EVALUATION[:2]
@@ -136,3 +137,87 @@ def test_ablations_alone_stand_beside_their_references(monkeypatch):
     if entry.name == 'ablations':
       entry.draw()
   assert {row['method'] for row in shown} == {'safer', 'safer_no_context'}
+
+
+def _drawn(monkeypatch, name, module, function, found):
+  """What the figure of a name is drawn of; None where there is none."""
+  monkeypatch.setattr(module, function, lambda rows, *_, **__: rows)
+  for entry in gallery.entries(lambda each: found.get(each, [])):
+    if entry.name == name:
+      return entry.draw()
+  return None
+
+
+def _bound(method, bound, variant='default', seed=0, **other):
+  return runs.row(
+      method, 0.5, 10, variant, seed, latent_bound=bound,
+      max_unsafe_fraction=0.1, **other,
+  )
+
+
+def test_the_tradeoff_is_of_bounds_alone_and_of_three_at_least(monkeypatch):
+  table1 = [_bound('safer', 0.5), _bound('safer', 0.5, seed=1)]
+  swept = [_bound('safer', 0.7, 'tradeoff_0.3')]
+  args = monkeypatch, 'tradeoff', figures, 'tradeoff'
+  assert _drawn(*args, {'table1': table1, 'tradeoff': swept}) is None
+  swept.append(_bound('safer', 0.9, 'tradeoff_0.45'))
+  other = _bound('safer', 0.9, 'gamma_0.99')
+  assert _drawn(
+      *args, {'table1': [*table1, other], 'tradeoff': swept}
+  ) == [*swept, table1[0]]
+
+
+def test_ablations_are_compared_with_the_usual_agents_on_common_seeds(
+    monkeypatch
+):
+  safer, missing, own = (
+      _bound('safer', 0.5), _bound('safer', 0.5, seed=1),
+      _bound('safer', 0.5, encoder='own'),
+  )
+  ablated = _bound('safer_no_context', 0.5)
+  assert _drawn(monkeypatch, 'ablations', figures, 'method_bars', {
+      'table1': [safer, missing, own], 'ablations': [ablated],
+  }) == [ablated, safer]
+
+
+def test_curves_of_an_ablation_are_of_the_seeds_and_variant_of_both(
+    monkeypatch
+):
+  table1 = [_bound('safer', 0.5, seed=seed) for seed in (0, 1)]
+  ablated = [_bound('safer_no_context', 0.5)]
+  other = _bound('safer', 0.5, 'gamma_0.99')
+  assert _drawn(monkeypatch, 'figure8_success', figures, 'curves', {
+      'table1': table1, 'ablations': ablated,
+      'curves': [*table1, *ablated, other],
+  }) == [table1[0], *ablated]
+
+
+def test_priors_are_drawn_of_their_own_protocol_and_split(monkeypatch):
+  seen, held_out = (
+      {
+          'protocol': protocol, 'split': 'test', 'method': 'safer',
+          'prior': 'safer', 'task': 'a', 'quantity': 'log_likelihood',
+          'unsafe': 0, 'share': 0.9,
+      } for protocol in ('seen', 'held_out')
+  )
+  unseen = {**held_out, 'split': tables.NEW_TASKS}
+  rows = [seen, held_out, unseen]
+  for name, function, table, expected in (
+      ('likelihood_share', 'likelihood_share', 'likelihood', [seen]),
+      ('likelihood_share_held_out', 'likelihood_share', 'likelihood', [unseen]),
+      ('log_likelihood', 'histograms', 'histograms', [seen]),
+      ('priors_alone', 'alone', 'prior_rollouts', [seen]),
+  ):
+    assert _drawn(
+        monkeypatch, name, prior_figures, function, {table: rows}
+    ) == expected
+
+
+def test_what_histograms_leave_out_is_by_set():
+  rows = [
+      {'protocol': 'seen', 'method': 'safer', 'unsafe': unsafe,
+       'quantity': 'log_likelihood', 'share': share}
+      for unsafe, share in ((0, 0.5), (0, 0.25), (1, 0.9))
+  ]
+  said = gallery._left_out(rows, 'log_likelihood')
+  assert '10.0% to 25.0% of a set' in said

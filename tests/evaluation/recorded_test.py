@@ -145,3 +145,55 @@ def test_what_is_damaged_is_told_of_the_source(tmp_path):
     with recorded.adopting(str(source), str(tmp_path / 'run')):
       pass
   assert not os.path.exists(recorded.copy_dir(str(tmp_path / 'run')))
+
+
+def test_rows_stand_in_the_order_of_seeds_and_protocols(tmp_path):
+  tables.write(str(tmp_path), 'table1', [_row(seed=1)])
+  _merge(tmp_path, 'table1', [_row(seed=0, protocol='held_out'), _row(seed=0)])
+  assert [
+      (row['protocol'], row['seed'])
+      for row in tables.read(str(tmp_path), 'table1')
+  ] == [('seen', 0), ('seen', 1), ('held_out', 0)]
+
+
+def test_nothing_is_left_of_agents_that_are_forgotten(tmp_path):
+  here = str(tmp_path)
+  run = f'seen/{_TASK}/safer/default/seed0'
+  replay = {
+      'protocol': 'seen', 'task': _TASK, 'method': 'safer',
+      'variant': 'default',
+  }
+  for name in ('table1', 'curves'):
+    tables.write(here, name, [_row(task=_TASK), _row('sac', task=_TASK)])
+  for name, rows in (
+      (recorded.REPLAYS, [replay, {**replay, 'method': 'sac'}]),
+      (recorded.PROVENANCE, [
+          {'stage': stage} for stage in
+          (f'agents/{run}', f'agents/{run}/evaluation', 'priors/seen/safer')
+      ]),
+  ):
+    files.write_json(os.path.join(here, name), rows)
+  recorded.forget(here, [run])
+  left = {
+      name: len(recorded.read(here, name)) for name in
+      ('table1', 'curves', recorded.REPLAYS, recorded.PROVENANCE)
+  }
+  assert set(left.values()) == {1}
+
+
+def test_the_card_of_the_data_is_adopted_too(tmp_path):
+  source = str(tmp_path / 'source')
+  files.write_json(os.path.join(source, recorded.DATA_CARD), {'total': 1})
+  with recorded.adopting(source, str(tmp_path)):
+    pass
+  assert os.listdir(recorded.copy_dir(str(tmp_path))) == [recorded.DATA_CARD]
+
+
+def test_a_forgotten_variants_agent_takes_no_film_of_the_usual_one(tmp_path):
+  replay = {
+      'protocol': 'seen', 'task': _TASK, 'method': 'safer',
+      'variant': 'default', 'seed': 0,
+  }
+  files.write_json(str(tmp_path / recorded.REPLAYS), [replay])
+  recorded.forget(str(tmp_path), [f'seen/{_TASK}/safer/tradeoff_0.3/seed2'])
+  assert recorded.read(str(tmp_path), recorded.REPLAYS) == [replay]

@@ -10,6 +10,7 @@ import envs
 from safer_tf.common import errors
 from safer_tf.common import labels
 from safer_tf.evaluation import rollouts
+from tests.data import fakes
 
 
 def _scripted(env, seed):
@@ -98,3 +99,29 @@ def test_random_latents_are_a_truncated_normal(bound):
 
 def test_zero_latents():
   np.testing.assert_array_equal(rollouts.zero_latents(4)(None), np.zeros(4))
+
+
+def test_random_latents_follow_their_seed():
+  one, same, other = (
+      rollouts.random_latents(6, 1.0, seed)(None) for seed in (1, 1, 2)
+  )
+  np.testing.assert_array_equal(one, same)
+  assert (one != other).all()
+
+
+def test_a_success_stays_one_whatever_comes_later():
+  class Leaves(fakes.PointEnv):
+    def get_info(self):
+      return {'unsafe': False, 'success': self._steps == 3}
+
+    def _step(self, action):
+      time_step = super()._step(action)
+      return time_step._replace(
+          step_type=np.array(2 if self._steps == 5 else 1, np.int32)
+      )
+
+  recorder = rollouts.Recorder(Leaves('left'))
+  record, = rollouts.roll_out(
+      recorder, recorder, rollouts.zero_latents(2), np.array([0])
+  )
+  assert record.success and len(record.actions) == 5

@@ -45,3 +45,8 @@ def test_only_other_bounds_are_a_matter_of_the_bound():
 def test_labels_name_a_variant_that_is_not_the_usual_one():
   assert variants.label('parrot', variants.USUAL) == 'PARROT'
   assert variants.label('parrot', variants.OWN_RANGE) == 'PARROT (own range)'
+
+
+def test_every_bound_of_its_own_is_a_matter_of_the_bound():
+  assert variants.is_of_bound(variants.OWN_RANGE)
+  assert variants.is_of_bound(variants.OWN_BOUND)

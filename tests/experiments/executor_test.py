@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -292,3 +293,38 @@ def test_time_left_is_by_what_this_run_did(
   # 0.8 of 2 cells are done: in this run 0.8 in 13.4 s, or only 0.3 in 15.1 s.
   said = capsys.readouterr().err
   assert f'{left} left' in said
+
+
+@pytest.mark.parametrize('running, ready, started', [
+    ('', 'abc', 'ab'), ('d', 'abc', 'a'), ('', 'Wab', 'W'),
+    ('d', 'Wab', ''), ('W', 'abc', ''), ('', 'aWb', 'ab'),
+])
+def test_cells_start_in_their_order_and_none_beside_one_of_all_cores(
+    tmp_path, running, ready, started
+):
+  running, ready = (
+      [_cell(tmp_path, name, whole_machine=name == 'W') for name in names]
+      for names in (running, ready)
+  )
+  found = executor._startable(
+      ready, running, {}, types.SimpleNamespace(workers=2)
+  )
+  assert ''.join(cell.name for cell in found) == started
+
+
+def test_a_cell_that_starts_while_the_pool_stops_is_ended(tmp_path):
+  pool = executor.LocalPool(str(tmp_path), 1)
+  pool.stop()
+  late = subprocess.Popen(['sleep', '60'], start_new_session=True)
+  pool._note(late)
+  assert late.wait(5) == -signal.SIGTERM
+
+
+def test_a_failed_cell_is_told_while_others_run(tmp_path):
+  log_dir, told = str(tmp_path / 'logs'), []
+  executor.execute(
+      [_cell(tmp_path, 'bad', 'raise SystemExit(1)'), _cell(tmp_path, 'two')],
+      executor.LocalPool(log_dir, 1), log_dir,
+      lambda outcome: told.append(dict(outcome)),
+  )
+  assert told[0] == {'bad': executor.FAILED}

@@ -131,3 +131,24 @@ def test_a_prior_of_the_sweep_counts_if_trained_as_long(tmp_path):
   assert recorded_cells.finished_cells(str(tmp_path), _CONFIG) == {
       'prior/seen/sweep_a'
   }
+
+
+def test_all_that_says_how_an_agent_learnt_is_read(tmp_path):
+  values = {
+      'train_agent.action_space': 'latent', 'train_agent.batch_size': 64,
+      'train_agent.encoder': 'own', 'train_agent.initial_steps': 9,
+      'train_agent.latent_bound': 'unbounded', 'make_agent.gamma': 0.9,
+      'train_agent.prior_probability': 0.5, 'ImageEncoder.features': 64,
+  }
+  files.write_json(str(tmp_path / recorded.PROVENANCE), [{
+      'stage': 'agents/a', 'config': '\n'.join(
+          f'{name} = {value!r}' for name, value in values.items()
+      ),
+  }])
+  assert recorded_cells.learning(str(tmp_path)) == {'a': values}
+
+
+def test_a_stated_bound_is_that_to_six_digits():
+  row = _row(variant='own_range', **_UNASSURED)
+  assert recorded_cells.is_of({**row, 'latent_bound': 1.500001}, _CONFIG)
+  assert not recorded_cells.is_of({**row, 'latent_bound': 1.49}, _CONFIG)

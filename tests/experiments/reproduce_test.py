@@ -322,3 +322,52 @@ def test_the_priors_of_recorded_agents_are_known(tmp_path):
       'agent/seen/a/safer/default/seed0',
       'evaluate/seen/a/safer/default/seed0',  # All there is without learning.
   ), 'x')
+
+
+def test_cells_are_built_with_the_seed_and_the_bindings(
+    monkeypatch, tmp_path
+):
+  given = []
+  monkeypatch.setattr(
+      builder.Builder, '__init__', lambda self, *rest: given.extend(rest)
+  )
+  monkeypatch.setattr(builder.Builder, 'build', lambda *_: [])
+  with pytest.raises(errors.UserError, match='Nothing of the matrix'):
+    reproduce.reproduce(str(tmp_path), 7, ['a.gin'], ['a.b = 1'])
+  assert given[:4] == [str(tmp_path), 7, ['a.gin'], ['a.b = 1']]
+
+
+def test_as_many_cells_run_at_a_time_as_is_asked_for(tmp_path):
+  pool = reproduce._pool('local', None, str(tmp_path), 7)
+  assert pool.workers == 7
+  pool.stop()
+
+
+def test_recorded_agents_of_other_seeds_are_compared_too(
+    tmp_path, monkeypatch
+):
+  run = f'seen/{envs.EVALUATION[0]}/sac/default/seed'
+  source = str(tmp_path / 'old')
+  tables.write(source, 'table1', [{
+      'protocol': 'seen', 'task': envs.EVALUATION[0], 'method': 'sac',
+      'variant': 'default', 'seed': 1, 'env_steps': 50_000,
+      'eval_episodes': 100,
+  }])
+  files.write_json(f'{source}/provenance.json', [{
+      'stage': f'agents/{run}1', 'config': 'make_agent.gamma = 0.5',
+  }])
+  monkeypatch.setattr(builder.Builder, 'build', lambda _, chosen: [
+      cells.Cell(
+          f'agent/{run}{seed}', 'none', ('--gin_file=methods/sac.gin',), 'x'
+      ) for seed in chosen.seeds
+  ])
+  monkeypatch.setattr(executor, 'execute', lambda todo, *_: {
+      cell.name: executor.FINISHED for cell in todo
+  })
+  monkeypatch.setattr(report, 'make_report', lambda root: 'report')
+  monkeypatch.setattr(report, 'printed_table', lambda root: '')
+  try:
+    reproduce.reproduce(str(tmp_path), seeds=['0'], recorded=source)
+  finally:
+    gin.clear_config()
+  assert not tables.read(recorded_lib.copy_dir(str(tmp_path)), 'table1')

@@ -13,6 +13,7 @@ from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.experiments import builder
+from safer_tf.experiments import cells
 from safer_tf.experiments import in_force
 from safer_tf.experiments import matrix
 from safer_tf.experiments import recorded_cells
@@ -162,3 +163,68 @@ def test_the_recorded_agents_learnt_as_the_experiment_asks():
     assert not wanted_agents.learnt_otherwise(todo, learnt, gin_files, [])
   finally:
     gin.clear_config()
+
+
+def test_each_of_some_agents_alike_is_compared():
+  todo = [
+      cells.Cell(f'agent/{run}', 'none', ('--gin_file=methods/sac.gin',), 'x')
+      for run in 'abc'
+  ]
+  learnt = {
+      run: {'make_agent.gamma': gamma}
+      for run, gamma in (('a', 0.95), ('b', 0.5), ('c', 0.6))
+  }
+  try:
+    found = wanted_agents.learnt_otherwise(todo, learnt, [], [])
+    assert set(found) == {'b', 'c'}
+    assert in_force.value('train_agent.method', None) is None  # As it was.
+  finally:
+    gin.clear_config()
+
+
+_FOUND = {
+    'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
+    'eval_episodes': 100, 'assurance_mode': 'exact', 'latent_bound': 0.5,
+    'max_unsafe_fraction': 0.15, 'prior': 'safer', 'protocol': 'seen',
+}
+
+
+_FOUND = {
+    'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
+    'eval_episodes': 100, 'assurance_mode': 'exact', 'latent_bound': 0.5,
+    'max_unsafe_fraction': 0.15, 'prior': 'safer', 'protocol': 'seen',
+}
+
+
+def _assurance(root, protocol, bound):
+  path = os.path.join(
+      layout.export_dir(str(root), protocol, 'safer'), layout.ASSURANCE
+  )
+  files.write_json(path, {'table': [{
+      'mode': 'exact', 'max_unsafe_fraction': 0.15, 'latent_bound': bound,
+  }]})
+
+
+@pytest.mark.parametrize('learns', [False, True])
+def test_a_box_of_another_protocol_is_looked_up_there(
+    finished, tmp_path, learns
+):
+  found = {**_FOUND, 'protocol': 'held_out', 'bound_protocol': 'seen'}
+  if learns:
+    (tmp_path / layout.SETTINGS).write_text(json.dumps({
+        'latent_bound': 'assurance', 'bound_prior': 'safer',
+        'bound_protocol': 'seen',
+    }))
+  else:
+    found |= {'method': 'safer_prior_zero', 'env_steps': 0}
+  _assurance(tmp_path, 'held_out', 0.9)
+
+  def again(bound):
+    _assurance(tmp_path, 'seen', bound)
+    return finished(
+        'evaluate/a', 'evaluation.json', found, (f'--root_dir={tmp_path}',)
+    )
+
+  assert again(0.5)
+  with pytest.raises(errors.UserError, match='0.5, where .*seen.* gives 0.51'):
+    again(0.51)

@@ -221,3 +221,72 @@ def test_the_shipped_priors_are_those_of_the_config(
     finished(cell.name, 'stage.json', {
         **stage, 'settings': {**settings, 'model': model}
     }, cell.arguments)
+
+
+@pytest.mark.parametrize('name, asked', [
+    ('tasks', "('left',)"), ('steps_per_shard', '9'),
+])
+def test_data_of_other_tasks_or_shards_are_not_taken_for_finished(
+    finished, tmp_path, name, asked
+):
+  dataset.write_spec(
+      str(tmp_path), schema.EpisodeSpec((3,), 'float32', 2),
+      {'tasks': ['left', 'right'], 'steps_per_shard': 10},
+  )
+  config.parse([], [f'collect_data.{name} = {asked}'])
+  with pytest.raises(errors.UserError, match=f'holds data of {name}'):
+    finished('data', layout.STAGE, {}, ('--seed=3',))
+
+
+def test_a_setting_that_a_prior_does_not_know_had_its_default(
+    finished
+):
+  found = {'seed': 0, 'settings': {'train_prior': {}, 'model': []}}
+
+  def go(weight):
+    return finished('prior/seen/a', 'stage.json', found, (
+        '--seed=0', f'--gin_bindings=train_prior.anchor_weight = {weight}',
+    ))
+
+  assert go(0.0)
+  with pytest.raises(errors.UserError, match='anchor_weight was 0.0, is now'):
+    go(1.0)
+
+
+@pytest.mark.parametrize('mode, bound, covered', [
+    ('exact', 0.5, True), ('certified', 0.5, False), ('certified', 0.0, True),
+])
+def test_a_calibration_covers_every_mode_whose_bound_admits_something(
+    finished, tmp_path, mode, bound, covered
+):
+  row = {
+      'steps': 5010, 'mode': 'exact', 'max_unsafe_fraction': 0.15,
+      'latent_bound': 0.5, 'prior': 'safer', 'protocol': 'seen',
+      'unsafe_fraction_upper': 0.2,
+  }
+  files.write_json(os.path.join(
+      layout.export_dir(str(tmp_path), 'seen', 'safer'), layout.ASSURANCE
+  ), {'table': [row, {**row, 'mode': mode, 'latent_bound': bound}]})
+  given = (
+      'calibrate/a', 'a.json', {'rows': [row]}, (f'--root_dir={tmp_path}',)
+  )
+  if covered:
+    assert finished(*given)
+  else:
+    with pytest.raises(errors.UserError, match='lacks 1 of the bounds'):
+      finished(*given)
+
+
+def test_a_prior_all_of_whose_bounds_are_0_is_calibrated(
+    finished, tmp_path
+):
+  files.write_json(os.path.join(
+      layout.export_dir(str(tmp_path), 'seen', 'safer'), layout.ASSURANCE
+  ), {'table': [
+      {'mode': 'exact', 'max_unsafe_fraction': 0.15, 'latent_bound': 0.0}
+  ]})
+  # What calibrate.calibrate writes then: no bound admits anything.
+  assert finished(
+      'calibrate/seen/safer/a', 'a.json', {'rows': []},
+      (f'--root_dir={tmp_path}',),
+  )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 
 import pytest
@@ -11,6 +12,7 @@ from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.experiments import cells
+from safer_tf.experiments import reproduce
 from safer_tf.experiments import wanted
 
 
@@ -50,3 +52,15 @@ def test_recorded_agents_need_their_own_prior_beside_new_ones(tmp_path):
   wanted.check_recorded([prior, old, new], str(tmp_path), {old.name: found})
   with pytest.raises(errors.UserError, match='another prior'):
     wanted.check_recorded([prior, old, new], str(tmp_path), {old.name: 'a'})
+
+
+def test_what_is_here_is_compared_though_it_is_recorded(tmp_path):
+  path = tmp_path / 'evaluation.json'
+  path.write_text(json.dumps({
+      'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
+      'eval_episodes': 5, 'assurance_mode': 'exact', 'latent_bound': 0.5,
+      'max_unsafe_fraction': 0.15, 'prior': None, 'protocol': 'seen',
+  }))
+  cell = cells.Cell('evaluate/a', 'none', (), str(path), recorded=True)
+  with pytest.raises(errors.UserError, match='evaluated for 5 episodes'):
+    wanted.check([cell], reproduce._config(), [], [])
