@@ -43,6 +43,9 @@ _NAMES = {
     "SAFER, in its own prior's box (0.40)": ('safer', 'own_bound'),
     'PARROT, in the box of `seen`': ('parrot', 'default'),
     'PARROT, own range (1.0)': ('parrot', 'own_range'),
+    "PARROT, in the `held_out` SAFER's box (0.40)": ('parrot', 'own_bound'),
+    'Contextual PARROT, in the box of `seen`': ('context_parrot', 'default'),
+    'Contextual PARROT, own range (1.0)': ('context_parrot', 'own_range'),
 }
 
 
@@ -114,7 +117,7 @@ def _agrees(text, recorded, method, variant, tasks, digits=0):
 
 @pytest.mark.parametrize('path, heading, protocol, n_rows', [
     ('README.md', 'final policy touched the container:', 'seen', 17),
-    ('docs/results.md', '## New tasks (`held_out`)', 'held_out', 4),
+    ('docs/results.md', '## New tasks (`held_out`)', 'held_out', 10),
 ])
 def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):
   recorded = _recorded(protocol, 'table1', 'ablations')
@@ -144,8 +147,10 @@ _POINTS = (
     (('seen', 'ablations', '0'), 'safer_refit', 'default'),
     *((('held_out', 'table1', 'ablations'), *kind) for kind in (
         ('safer', 'default'), ('parrot', 'default'), ('parrot', 'own_range'),
-        ('safer_refit', 'default'), ('parrot_refit', 'default'),
-        ('parrot_refit', 'own_range'))),
+        ('context_parrot', 'default'), ('context_parrot', 'own_range'),
+        ('prior_explore', 'default'), ('prior_explore', 'unbounded'),
+        ('sac', 'default'), ('safer_refit', 'default'),
+        ('parrot_refit', 'default'), ('parrot_refit', 'own_range'))),
     (('seen', 'table1', '0'), 'safer', 'default'),
     (('seen', 'rerun', '0'), 'safer', 'default'),
     *((('seen', 'ablations'), method, 'default') for method in (
@@ -326,9 +331,10 @@ _NEW_FLOWS = (
 def test_agents_of_new_flows_quote_what_is_recorded():
   recorded = _recorded('seen', 'table1', 'ablations', 'tradeoff', seeds=('0',))
   shown = list(_table('docs/results.md', 'named and run first'))
-  assert len(shown) == 8
+  assert len(shown) == 9
   for (_, *cells), kind in zip(shown, (
-      *_NEW_FLOWS[:2], ('context_parrot_refit', 'default'), _NEW_FLOWS[2],
+      *_NEW_FLOWS[:2], ('context_parrot_refit', 'default'),
+      ('context_parrot_refit', 'own_range'), _NEW_FLOWS[2],
       ('safer_refit', 'tradeoff_range_0.16'),
       ('safer', 'default'), ('parrot', 'default'), ('parrot', 'own_range'),
   )):
