@@ -347,7 +347,7 @@ def test_agents_of_new_flows_quote_what_is_recorded():
 
 def test_new_flows_on_new_tasks_quote_what_is_recorded():
   recorded = _recorded('held_out', 'ablations', seeds=('0',))
-  shown = list(_table('docs/results.md', 'The flows of these two priors'))
+  shown = list(_table('docs/results.md', 'The flows of SAFER'))
   assert len(shown) == len(_NEW_FLOWS)
   for (_, *cells), kind in zip(shown, _NEW_FLOWS):
     for text, task in zip(cells, _TASKS):
