@@ -6,24 +6,15 @@ import os
 
 import pytest
 
-import envs
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import tables
+from tests.evaluation import runs
 
-_TASK = envs.EVALUATION[0]
-
-
-def _row(method='safer', seed=0, **other):
-  return {
-      'protocol': 'seen', 'task': _TASK, 'method': method,
-      'variant': 'default', 'seed': seed, 'env_steps': 50_000,
-      'eval_success_rate': 0.5, 'eval_episodes': 100, 'violations': 7,
-      'max_unsafe_fraction': 0.0, 'assurance_mode': 'exact',
-      'git_revision': 'abc', **other,
-  }
+_TASK = runs.TASK
+_row = runs.recorded_row
 
 
 def _violations(directory):

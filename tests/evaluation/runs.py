@@ -39,6 +39,17 @@ def row(method, success, violations, variant='default', seed=0, **values):
   }
 
 
+def recorded_row(method='safer', seed=0, **other):
+  """A row of `table1` of an agent as the paper's config asks for."""
+  return {
+      'protocol': 'seen', 'task': TASK, 'method': method,
+      'variant': 'default', 'seed': seed, 'env_steps': 50_000,
+      'eval_success_rate': 0.5, 'eval_episodes': 100, 'violations': 7,
+      'max_unsafe_fraction': 0.0, 'assurance_mode': 'exact',
+      'git_revision': 'abc', **other,
+  }
+
+
 def agent(
     root, method, seed, evaluated=True, variant='default', bound=1.5,
     task=TASK,

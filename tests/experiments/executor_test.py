@@ -17,30 +17,9 @@ import pytest
 from safer_tf.experiments import cells
 from safer_tf.experiments import executor
 from safer_tf.experiments import process
+from tests.experiments import script_cells
 
-
-@dataclasses.dataclass(frozen=True)
-class _ScriptCell(cells.Cell):
-  """A cell that runs a line of Python."""
-
-  script: str = ''
-
-  @property
-  def command(self):
-    return [sys.executable, '-c', self.script]
-
-
-def _cell(tmp_path, name, script='', needs=(), **kwargs):
-  """Appends its name to `order` when it ends and leaves its file."""
-  finished = str(tmp_path / f'{name}.done')
-  record = (
-      f'open({str(tmp_path / "order")!r}, "a").write({name!r} + "\\n");'
-      f'open({finished!r}, "w").close()'
-  )
-  return _ScriptCell(
-      name, 'none', (), finished, tuple(needs), 1.0,
-      script=f'{script}\n{record}', **kwargs,
-  )
+_cell, _wait_for = script_cells.cell, script_cells.wait_for
 
 
 def _order(tmp_path):
@@ -258,13 +237,6 @@ def test_finished_cells_need_nothing_that_is_gone(tmp_path):
   )
   outcome = _execute([done], tmp_path)
   assert outcome == {'d': executor.FINISHED}
-
-
-def _wait_for(condition, seconds=20):
-  end = time.time() + seconds
-  while not condition():
-    assert time.time() < end, 'waited in vain'
-    time.sleep(0.05)
 
 
 @pytest.mark.parametrize('before, left', [(0, '00:20'), (50, '01:00')])

@@ -6,8 +6,9 @@ import signal
 import subprocess
 
 from safer_tf.experiments import process
-from tests.experiments.executor_test import _cell
-from tests.experiments.executor_test import _wait_for
+from tests.experiments import script_cells
+
+_cell, _wait_for = script_cells.cell, script_cells.wait_for
 
 
 def test_a_log_is_gone_on_with(tmp_path):

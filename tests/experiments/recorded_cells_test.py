@@ -5,30 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import envs
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import tables
 from safer_tf.experiments import recorded_cells
+from tests.evaluation import runs
 
-_TASK = envs.EVALUATION[0]
+_TASK = runs.TASK
+_row = runs.recorded_row
 
 _CONFIG = recorded_cells.Config(
     50_000, 100, 5000, 20, {('a', 0.0), ('a', 1.0)}, 'exact', 0.0,
     (0.0, 0.15), 0.95, 30, 40, 1.5
 )
 _UNASSURED = {'assurance_mode': '', 'max_unsafe_fraction': float('nan')}
-
-
-def _row(method='safer', seed=0, **other):
-  return {
-      'protocol': 'seen', 'task': _TASK, 'method': method,
-      'variant': 'default', 'seed': seed, 'env_steps': 50_000,
-      'eval_success_rate': 0.5, 'eval_episodes': 100, 'violations': 7,
-      'max_unsafe_fraction': 0.0, 'assurance_mode': 'exact',
-      'git_revision': 'abc', **other,
-  }
 
 
 @pytest.mark.parametrize('name, row, counts', [
