@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 
+import psutil
+
 from safer_tf.experiments import process
 from tests.experiments import script_cells
 
@@ -19,33 +21,30 @@ def test_a_log_is_gone_on_with(tmp_path):
     assert file.read().splitlines().count('why') == 2
 
 
-def test_what_does_not_hear_is_ended_by_force(tmp_path):
-  stubborn = subprocess.Popen([
-      'sh', '-c',
-      f'trap "" TERM; touch {tmp_path}/on; while :; do sleep 1; done',
-  ], start_new_session=True)
+def _started(tmp_path, script):
+  """A shell in a session of its own, once it has got to `: > on`."""
+  shell = subprocess.Popen(
+      ['sh', '-c', script], cwd=tmp_path, start_new_session=True
+  )
   _wait_for((tmp_path / 'on').exists)
+  return shell
+
+
+def test_what_does_not_hear_is_ended_by_force(tmp_path):
+  stubborn = _started(
+      tmp_path, 'trap "" TERM; : > on; while :; do sleep 1; done'
+  )
   process.terminate(stubborn, patience_seconds=0.2)
   assert stubborn.wait(5) == -signal.SIGKILL
 
 
 def test_what_a_cell_started_ends_with_it(tmp_path):
-  parent = subprocess.Popen([
-      'sh', '-c',
-      f'sleep 60 & echo $! > {tmp_path}/pid; touch {tmp_path}/on; wait',
-  ], start_new_session=True)
-  _wait_for((tmp_path / 'on').exists)
+  parent = _started(tmp_path, 'sleep 60 & echo $! > pid; : > on; wait')
+  child = psutil.Process(int((tmp_path / 'pid').read_text()))
+  assert child.is_running()
   process.terminate(parent)
-  child = int((tmp_path / 'pid').read_text())
-
-  def ended():
-    try:
-      with open(f'/proc/{child}/stat', encoding='ascii') as file:
-        return file.read().split()[2] == 'Z'
-    except FileNotFoundError:
-      return True
-
-  _wait_for(ended, 5)
+  _, left = psutil.wait_procs([child], timeout=5)
+  assert not left or child.status() == psutil.STATUS_ZOMBIE
 
 
 def test_every_librarys_threads_are_limited(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 import sys
@@ -12,21 +11,10 @@ import time
 import pytest
 
 from safer_tf.common import errors
-from safer_tf.experiments import cells
 from safer_tf.experiments import executor
 from safer_tf.experiments import process
 from safer_tf.experiments import ray_pool
-
-
-@dataclasses.dataclass(frozen=True)
-class _ScriptCell(cells.Cell):
-  """A cell that runs a line of Python."""
-
-  script: str = ''
-
-  @property
-  def command(self):
-    return [sys.executable, '-c', self.script]
+from tests.experiments import script_cells
 
 
 def test_ray_is_asked_for_where_it_is_missing(monkeypatch, tmp_path):
@@ -68,7 +56,7 @@ def test_every_cell_finishes_once_though_a_node_is_killed(tmp_path):
   log_dir = str(tmp_path / 'logs')
   order = tmp_path / 'order'
   todo = [
-      _ScriptCell(
+      script_cells.ScriptCell(
           f'cell{i}', 'none', (), str(tmp_path / f'{i}.done'), (), 1.0,
           script='import time; time.sleep(3);'
           f'open({str(order)!r}, "a").write("{i} ");'
@@ -106,7 +94,7 @@ def test_a_cell_that_spreads_has_a_whole_node(tmp_path):
   cloudpickle.register_pickle_by_value(sys.modules[__name__])
   log_dir = str(tmp_path / 'logs')
   todo = [
-      _ScriptCell(
+      script_cells.ScriptCell(
           name, 'none', (), str(tmp_path / name), (), 1.0, name == 'whole',
           script=f'import os; open({str(tmp_path / name)!r}, "w").write('
           'os.environ["TF_NUM_INTRAOP_THREADS"])',
@@ -133,7 +121,7 @@ def test_a_cell_that_no_living_node_can_hold_has_failed(tmp_path, capfd):
 
   cloudpickle.register_pickle_by_value(sys.modules[__name__])
   log_dir = str(tmp_path / 'logs')
-  cell = _ScriptCell(
+  cell = script_cells.ScriptCell(
       'whole', 'none', (), str(tmp_path / 'whole'), (), 1.0, True,
       script='import time; time.sleep(300)',
   )
