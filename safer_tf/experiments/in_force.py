@@ -6,18 +6,30 @@ from typing import Any, Sequence
 
 import gin
 from absl import logging
+from gin import config
 
 from safer_tf.common import config as config_lib
 
 
 def value(name: str, default: Any) -> Any:
-  """A gin value, or what stands for it where it is not set."""
+  """A gin value, or what stands for it where it is not set.
+
+  Args:
+    name: of a parameter, e.g. `collect_data.num_steps`.
+    default: given if it is not bound.
+
+  Returns:
+    The value; of a function `module:name`, as datasets have it.
+  """
   try:
     found = gin.query_parameter(name)
   except ValueError:
     return default
   if getattr(found, 'selector', None) == 'gin.macro':
     return value(f'{found.scoped_selector}.value', default)
+  if isinstance(found, config.ConfigurableReference):
+    function = found.configurable.wrapped
+    return f'{function.__module__}:{function.__qualname__}'
   return found
 
 

@@ -20,7 +20,7 @@ from safer_tf.evaluation import variants
 # prior and environment.
 LEARNING = (
     'action_space', 'batch_size', 'encoder', 'initial_steps', 'latent_bound',
-    'prior_probability',
+    'make_env', 'prior_probability',
 )
 # The latter has a record in the config only where it is used.
 LEARNING_PARTS = ('make_agent', 'ImageEncoder')

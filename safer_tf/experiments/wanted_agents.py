@@ -127,6 +127,8 @@ def learnt_otherwise(
 
 
 def _plain(given: Any) -> Any:
+  if isinstance(given, str):
+    return given.replace(':', '.')  # An agent's record names a function so.
   return list(given) if isinstance(given, tuple) else given
 
 

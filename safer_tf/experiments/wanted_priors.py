@@ -33,7 +33,8 @@ def check_data(cell: cells.Cell) -> None:
   _, origin = dataset.read_spec(directory)
   seed, = cell.given('seed')
   for name in (
-      'seed', 'num_steps', 'steps_per_shard', 'noise_levels', 'tasks'
+      'seed', 'num_steps', 'steps_per_shard', 'noise_levels', 'tasks',
+      'make_env', 'make_policy',
   ):
     found = origin.get(name)
     if found is None:

@@ -121,6 +121,7 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
   (tmp_path / layout.SETTINGS).write_text(json.dumps({
       'make_agent': {'gamma': 0.9, 'hidden_units': [128, 128]},
       'encoder': 'own', 'batch_size': 64, 'ImageEncoder': {'features': 128},
+      'make_env': 'safer_tf.data.collect.collect_data',
   }))
   found = {
       'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
@@ -128,12 +129,13 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
       'max_unsafe_fraction': 0.15, 'latent_bound': 0.5,
   }
 
-  def again(gamma, encoder='own', features=128):
+  def again(gamma, encoder='own', features=128, make_env='collect_data'):
     return finished('agent/a', 'result.json', found, (
         f'--root_dir={tmp_path}', '--gin_file=methods/safer.gin',
         f'--gin_file=encoders/{encoder}.gin',
         f'--gin_bindings=make_agent.gamma = {gamma}',
         f'--gin_bindings=ImageEncoder.features = {features}',
+        f'--gin_bindings=train_agent.make_env = @{make_env}',
     ))
 
   assert again(0.9).endswith('report')
@@ -143,6 +145,8 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
     again(0.9, 'batch_64')
   with pytest.raises(errors.UserError, match='features was 128, is now 64'):
     again(0.9, features=64)
+  with pytest.raises(errors.UserError, match='make_env was .* is now'):
+    again(0.9, make_env='train_agent')
 
 
 def test_the_recorded_agents_learnt_as_the_experiment_asks():
@@ -180,13 +184,6 @@ def test_each_of_some_agents_alike_is_compared():
     assert in_force.value('train_agent.method', None) is None  # As it was.
   finally:
     gin.clear_config()
-
-
-_FOUND = {
-    'method': 'safer', 'variant': 'default', 'env_steps': 50_000,
-    'eval_episodes': 100, 'assurance_mode': 'exact', 'latent_bound': 0.5,
-    'max_unsafe_fraction': 0.15, 'prior': 'safer', 'protocol': 'seen',
-}
 
 
 _FOUND = {

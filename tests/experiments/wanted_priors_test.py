@@ -223,19 +223,30 @@ def test_the_shipped_priors_are_those_of_the_config(
     }, cell.arguments)
 
 
-@pytest.mark.parametrize('name, asked', [
-    ('tasks', "('left',)"), ('steps_per_shard', '9'),
+@pytest.mark.parametrize('name, same, other', [
+    ('tasks', "('left', 'right')", "('left',)"), ('steps_per_shard', '10', '9'),
+    ('make_env', '@collect_data', '@train_agent'),
+    ('make_policy', '@collect_data', '@train_agent'),
 ])
-def test_data_of_other_tasks_or_shards_are_not_taken_for_finished(
-    finished, tmp_path, name, asked
+def test_data_of_other_tasks_shards_or_makers_are_not_taken_for_finished(
+    finished, tmp_path, name, same, other
 ):
+  function = 'safer_tf.data.collect:collect_data'
   dataset.write_spec(
-      str(tmp_path), schema.EpisodeSpec((3,), 'float32', 2),
-      {'tasks': ['left', 'right'], 'steps_per_shard': 10},
+      str(tmp_path), schema.EpisodeSpec((3,), 'float32', 2), {
+          'tasks': ['left', 'right'], 'steps_per_shard': 10,
+          'make_env': function, 'make_policy': function,
+      },
   )
-  config.parse([], [f'collect_data.{name} = {asked}'])
+
+  def go(asked):
+    gin.clear_config()
+    config.parse([], [f'collect_data.{name} = {asked}'])
+    return finished('data', layout.STAGE, {}, ('--seed=3',))
+
+  assert go(same).endswith('report')
   with pytest.raises(errors.UserError, match=f'holds data of {name}'):
-    finished('data', layout.STAGE, {}, ('--seed=3',))
+    go(other)
 
 
 def test_a_setting_that_a_prior_does_not_know_had_its_default(
