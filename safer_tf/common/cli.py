@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
 from typing import Callable, NoReturn
@@ -105,6 +107,8 @@ def _translated(error: Exception) -> str | None:
   if isinstance(error, OSError):
     # Its words alone: what gin raises in its place has lost `errno`.
     told = _OS_ERROR.match(reason)
+    if told and told['why'] == os.strerror(errno.EPIPE):
+      return 'Nobody reads the output any more; run the same command to go on.'
     return f'{told["file"] or "File"}: {told["why"]}.' if told else None
   if (
       'Required bindings for' in reason

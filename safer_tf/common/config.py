@@ -96,7 +96,7 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
     raise errors.UserError(
         explain(ValueError('A file includes itself.'), gin_files)
     ) from error
-  except Exception as error:  # Whatever a module that a file imports raises.
+  except (Exception, SystemExit) as error:  # Of a module that a file imports.
     place = traceback.extract_tb(error.__traceback__)[-1]
     raise errors.UserError(explain(ValueError(
         f'{place.filename}, line {place.lineno}, raised '

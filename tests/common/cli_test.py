@@ -92,6 +92,22 @@ def test_what_the_system_refuses_is_one_line_within_gin_too(tmp_path):
   assert cli._translated(raised.value) == f"'{tmp_path}': Is a directory."
 
 
+def test_output_that_nobody_reads_is_told(tmp_path):
+  read, write = os.pipe()
+  os.close(read)
+  done = subprocess.run(
+      [
+          sys.executable, os.path.join(_BIN, 'collect_data.py'), _PLENTY,
+          f'--root_dir={tmp_path}', "--gin_bindings=collect_data.num_workers=1",
+          "--gin_bindings=collect_data.tasks = ('extract_00',)",
+      ], stdout=write, stderr=subprocess.PIPE, text=True, timeout=120,
+  )
+  os.close(write)
+  assert done.returncode == 2
+  assert done.stderr.count('error: Nobody reads the output any more') == 1
+  assert 'Exception' not in done.stderr and 'Traceback' not in done.stderr
+
+
 def test_gin_files_are_parsed_in_the_order_of_the_flags(monkeypatch):
   parsed = []
   monkeypatch.setattr(config, 'parse', lambda *given: parsed.append(given))

@@ -76,7 +76,6 @@ def test_later_files_and_bindings_win(tmp_path):
     ('import no_such_module', 'no_such_module'),
     ('collect_data.tasks = (', 'multi-line statement'),
     ("include '{own}'", 'includes itself'),
-    ('import tests.common.raises', 'raises.py, line 3, raised NameError'),
 ])
 def test_misspelt_config_is_told_in_one_line(tmp_path, text, message):
   own = tmp_path / 'own.gin'
@@ -84,6 +83,20 @@ def test_misspelt_config_is_told_in_one_line(tmp_path, text, message):
   with pytest.raises(errors.UserError, match=message) as caught:
     config.parse([str(own)], [])
   assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('text, message', [
+    ('value = undefined', 'line 1, raised NameError: .*undefined'),
+    ('\nimport sys; sys.exit(0)', 'line 2, raised SystemExit: 0'),
+])
+def test_what_a_module_of_the_users_raises_is_told_in_one_line(
+    tmp_path, monkeypatch, text, message
+):
+  monkeypatch.syspath_prepend(str(tmp_path))
+  (tmp_path / 'mistaken.py').write_text(text)
+  with pytest.raises(errors.UserError, match=f'mistaken.py, {message}') as told:
+    config.parse([], ['import mistaken'])
+  assert '\n' not in str(told.value)
 
 
 @pytest.mark.parametrize('binding, name', [
