@@ -134,6 +134,28 @@ def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):
       assert told == pytest.approx(_touched(recorded, kind), abs=0.051)
 
 
+def test_the_quickstart_quotes_what_is_recorded():
+  def read(name):
+    with open(_TOP / 'results' / 'quickstart' / name, newline='') as file:
+      return {row['method']: row for row in csv.DictReader(file)}
+
+  rows = read('table1.csv')
+  shown = list(_table('README.md', '## What `make run`'))
+  assert len(shown) == len(rows)
+  for (name, final, training, violations), row in zip(shown, rows.values()):
+    assert name.split()[0].rstrip(',').lower() == row['method']
+    assert final == f'{float(row["eval_success_rate"]):.0%}'
+    assert training == f'{float(row["train_success_rate"]):.1%}'
+    assert violations == f'{int(row["violations"]):,}'
+  rows = read('likelihood.csv')
+  assert [cells for _, *cells in _table('README.md', '| on held-out data')] == [
+      [f'{float(rows[method][column]):.1%}' for method in ('parrot', 'safer')]
+      for column in (
+          'unsafe_share_above_safe_median', 'unsafe_share_in_half_safe_bound'
+      )
+  ]
+
+
 # Pairs of success and violations in README's points, in their order.
 _POINTS = (
     *((('seen', 'table1'), *kind) for kind in (
