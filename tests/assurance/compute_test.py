@@ -21,47 +21,20 @@ from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import layout
 from safer_tf.data import dataset
-from safer_tf.data import schema
 from safer_tf.data import store as store_lib
 from safer_tf.prior import export
-from safer_tf.prior import skill_prior
-
-_SPEC = schema.EpisodeSpec((3,), 'float32', 2)
-_SEEN_TASK = next(t for t in envs.ALL if t not in envs.EVALUATION)
-_TASKS = (_SEEN_TASK, envs.EVALUATION[0])
-
-
-def _episodes(rng, count=120):
-  """Unsafe steps have large actions, and so large latents."""
-  for number in range(count):
-    steps = int(rng.integers(3, 9))
-    unsafe = rng.random(steps) < 0.4
-    scale = np.where(unsafe, 0.9, 0.3)[:, np.newaxis]
-    yield schema.Episode(
-        observation=rng.normal(size=(steps, 3)).astype(np.float32),
-        action=(scale * rng.uniform(-1, 1, (steps, 2))).astype(np.float32),
-        reward=-np.ones(steps, np.float32), unsafe=unsafe,
-        success=bool(rng.random() < 0.7), task=_TASKS[number % 2],
-        noise=0.0, seed=number, index=number,
-    )
-
-
-def _export(root_dir, prior='safer', shape=(3,), protocol='seen', **record):
-  tf.keras.utils.set_random_seed(1)
-  model = skill_prior.SkillPrior(shape, 2, window=4, context_dim=2)
-  path = layout.export_dir(str(root_dir), protocol, prior)
-  export.export_prior(model, path, prior, 'float32', record)
-  return path
+from tests.assurance import synthetic
 
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
   root_dir = str(tmp_path_factory.mktemp('run'))
   dataset.write_dataset(
-      layout.data_dir(root_dir), _SPEC, _episodes(np.random.default_rng(0))
+      layout.data_dir(root_dir), synthetic.SPEC,
+      synthetic.episodes(np.random.default_rng(0)),
   )
-  _export(root_dir)
-  _export(root_dir, protocol='held_out')
+  synthetic.export_prior(root_dir)
+  synthetic.export_prior(root_dir, protocol='held_out')
   return root_dir
 
 
@@ -108,7 +81,7 @@ def test_latents_equal_a_plain_loop_over_steps(found):
 
 def test_a_prior_of_this_data_matches(root):
   store = store_lib.EpisodeStore(layout.data_dir(root))
-  path = _export(
+  path = synthetic.export_prior(
       root, prior='kin', settings={'data': store.fingerprint()}
   )
   compute.check_match(export.load_prior(path).spec, store, path)
@@ -184,7 +157,7 @@ def test_held_out_counts_the_other_tasks_alone(root, monkeypatch):
   compute.compute_assurance(
       root, prior='safer', protocol='held_out', max_episode_steps=30
   )
-  assert seen == [{_SEEN_TASK}]
+  assert seen == [{synthetic.SEEN_TASK}]
 
 
 def test_a_prior_that_left_out_other_tasks_is_refused(root):
@@ -258,12 +231,12 @@ def test_wrong_values_are_named(root, values, message):
 
 
 def test_a_prior_of_other_observations_is_refused(root):
-  _export(root, prior='wide', shape=(5,))
+  synthetic.export_prior(root, prior='wide', shape=(5,))
   with pytest.raises(errors.UserError, match=r'\[5\].*\[3\]'):
     compute.compute_assurance(root, prior='wide')
 
 
 def test_a_prior_of_other_data_is_refused(root):
-  _export(root, prior='stranger', settings={'data': 'f' * 64})
+  synthetic.export_prior(root, prior='stranger', settings={'data': 'f' * 64})
   with pytest.raises(errors.UserError, match='other data'):
     compute.compute_assurance(root, prior='stranger')

@@ -21,12 +21,12 @@ from safer_tf.data import dataset
 from safer_tf.data import splits
 from safer_tf.data import store as store_lib
 from safer_tf.prior import export
-from tests.assurance import compute_test
+from tests.assurance import synthetic
 
 
 def _collected(seed, count):
   """As if collected with a seed; fewer episodes are the first of more."""
-  for episode in compute_test._episodes(np.random.default_rng(seed), count):
+  for episode in synthetic.episodes(np.random.default_rng(seed), count):
     yield dataclasses.replace(episode, seed=seed)
 
 
@@ -37,14 +37,14 @@ def roots(tmp_path_factory):
     root = str(tmp_path_factory.mktemp(f'run{seed}'))
     # More than enough to show 60%, where a half of the actions are unsafe.
     dataset.write_dataset(
-        layout.data_dir(root), compute_test._SPEC,
+        layout.data_dir(root), synthetic.SPEC,
         _collected(seed, 300),
     )
     found.append(root)
   fingerprint = store_lib.EpisodeStore(
       layout.data_dir(found[0])
   ).fingerprint()
-  compute_test._export(found[0], seed=0, settings={'data': fingerprint})
+  synthetic.export_prior(found[0], seed=0, settings={'data': fingerprint})
   compute.compute_assurance(
       found[0], prior='safer', max_unsafe_fraction=0.6, targets=(0.0, 0.3, 0.6)
   )
@@ -96,7 +96,7 @@ def test_the_verdict_follows_the_later_episodes(roots, monkeypatch):
 def test_a_split_without_an_episode_is_no_matter(roots, tmp_path):
   later = [e for e in _collected(1, 300) if _split(e) != 'test']
   dataset.write_dataset(
-      layout.data_dir(str(tmp_path)), compute_test._SPEC, later
+      layout.data_dir(str(tmp_path)), synthetic.SPEC, later
   )
   found = confirm.confirm_assurance(roots[0], str(tmp_path), prior='safer')
   assert {row['n_episodes'] for row in found['table']} == {len(later)}
@@ -132,7 +132,7 @@ def test_the_priors_own_data_confirm_nothing(roots):
 def test_a_part_of_the_priors_own_data_confirms_nothing(roots, tmp_path):
   # Collected with the same seed, for fewer steps.
   dataset.write_dataset(
-      layout.data_dir(str(tmp_path)), compute_test._SPEC, _collected(0, 50)
+      layout.data_dir(str(tmp_path)), synthetic.SPEC, _collected(0, 50)
   )
   with pytest.raises(errors.UserError, match='shares 50 episodes'):
     confirm.confirm_assurance(roots[0], str(tmp_path), prior='safer')
@@ -156,8 +156,8 @@ def test_data_that_a_copied_prior_lies_beside_are_not_taken_for_its_own(
   shutil.copytree(layout.data_dir(roots[1]), layout.data_dir(str(run)))
   # Episodes of the prior's own, a few of them: no fingerprint tells.
   data_dir = layout.data_dir(str(later))
-  dataset.write_dataset(data_dir, compute_test._SPEC, _collected(0, 50))
-  dataset.write_spec(data_dir, compute_test._SPEC, {'seed': 0})
+  dataset.write_dataset(data_dir, synthetic.SPEC, _collected(0, 50))
+  dataset.write_spec(data_dir, synthetic.SPEC, {'seed': 0})
   with pytest.raises(errors.UserError, match='may hold episodes'):
     confirm.confirm_assurance(str(run), str(later), prior='safer')
 
@@ -165,7 +165,7 @@ def test_data_that_a_copied_prior_lies_beside_are_not_taken_for_its_own(
 def _later(roots, root, origin):
   """The later data, as if collected otherwise."""
   data_dir = layout.data_dir(str(root))
-  dataset.write_spec(data_dir, compute_test._SPEC, origin)
+  dataset.write_spec(data_dir, synthetic.SPEC, origin)
   shutil.copytree(
       layout.data_dir(roots[1]), data_dir, dirs_exist_ok=True,
       ignore=shutil.ignore_patterns(layout.EPISODE_SPEC),
@@ -204,7 +204,7 @@ def test_a_prior_of_its_own_seed_has_the_runs_data(roots, tmp_path):
 def test_a_prior_that_left_out_other_tasks_is_refused(roots, tmp_path):
   path = layout.export_dir(str(tmp_path), 'held_out', 'safer')
   shutil.copytree(layout.export_dir(roots[0], 'seen', 'safer'), path)
-  gin.bind_parameter('held_out_tasks.names', compute_test._TASKS[:1])
+  gin.bind_parameter('held_out_tasks.names', synthetic.TASKS[:1])
   try:
     with pytest.raises(errors.UserError, match='without the evaluated tasks'):
       confirm.confirm_assurance(
@@ -215,6 +215,6 @@ def test_a_prior_that_left_out_other_tasks_is_refused(roots, tmp_path):
 
 
 def test_a_prior_without_assurance_is_told(roots, tmp_path):
-  compute_test._export(tmp_path)
+  synthetic.export_prior(tmp_path)
   with pytest.raises(errors.UserError, match='compute_assurance'):
     confirm.confirm_assurance(str(tmp_path), roots[1], prior='safer')

@@ -10,9 +10,10 @@ from safer_tf.common import errors
 from safer_tf.evaluation import calibrate
 from safer_tf.evaluation import prior_rollouts
 from safer_tf.evaluation import rollouts
-from tests.evaluation.evaluate_test import _TASK
-from tests.evaluation.evaluate_test import _record
-from tests.evaluation.evaluate_test import root  # noqa: F401
+from tests.evaluation import small_run
+
+_TASK = small_run.TASK
+_record = small_run.record
 
 
 def _by_hand(given):
@@ -28,9 +29,7 @@ def _by_hand(given):
   return roll_out
 
 
-def test_a_calibration_by_hand(
-    root, monkeypatch  # noqa: F811
-):
+def test_a_calibration_by_hand(root, monkeypatch):
   given = []
   monkeypatch.setattr(rollouts, 'roll_out', _by_hand(given))
   found = calibrate.calibrate(
@@ -55,9 +54,7 @@ def test_a_calibration_by_hand(
     )
 
 
-def test_a_prior_alone_acts_in_its_range_by_its_seed(
-    root, monkeypatch  # noqa: F811
-):
+def test_a_prior_alone_acts_in_its_range_by_its_seed(root, monkeypatch):
   given = []
   monkeypatch.setattr(rollouts, 'roll_out', _by_hand(given))
   prior_rollouts.roll_out_prior(

@@ -8,7 +8,6 @@ import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from tf_agents.environments import tf_py_environment
 
 import envs
@@ -20,43 +19,13 @@ from safer_tf.evaluation import calibrate
 from safer_tf.evaluation import evaluate
 from safer_tf.evaluation import prior_rollouts
 from safer_tf.evaluation import rollouts
-from safer_tf.prior import encoders
-from safer_tf.prior import export
-from safer_tf.prior import skill_prior
 from safer_tf.rl import latent_env
-from safer_tf.rl import train_agent
 from safer_tf.rl import trained as trained_agents
 from tests import docs_test
+from tests.evaluation import small_run
 
-_TASK = envs.ALL[0]
-_TABLE = [
-    {'mode': mode, 'max_unsafe_fraction': target, 'latent_bound': bound}
-    for mode, target, bound in (
-        ('exact', 0.0, 0.5), ('exact', 0.15, 1.0), ('paper', 0.15, 0.5),
-        ('certified', 0.15, 0.0),
-    )
-]
-
-
-@pytest.fixture(scope='module')
-def root(tmp_path_factory):
-  """A run directory with an untrained prior, its bounds and an agent."""
-  root_dir = str(tmp_path_factory.mktemp('run'))
-  tf.keras.utils.set_random_seed(0)
-  prior = skill_prior.SkillPrior(
-      (48, 48, 3), 6, window=2, context_dim=2,
-      make_encoder=lambda shape: encoders.image_encoder(
-          shape, filters=(4,), embedding_dim=8
-      ),
-  )
-  path = layout.export_dir(root_dir, 'seen', 'safer')
-  export.export_prior(prior, path, 'safer', 'uint8', {})
-  files.write_json(os.path.join(path, layout.ASSURANCE), {'table': _TABLE})
-  train_agent.train_agent(
-      root_dir, 0, task=_TASK, method='safer', num_steps=40, prior='safer',
-      initial_steps=38, batch_size=4,
-  )
-  return root_dir
+_TASK = small_run.TASK
+_record = small_run.record
 
 
 @pytest.fixture(scope='module')
@@ -242,13 +211,6 @@ def test_a_trained_agent_acts_elsewhere_as_it_was_evaluated(
     trained_agents.load_agent(root, mine, path)
 
 
-def _record(success, unsafe, seed=1):
-  return rollouts.EpisodeRecord(
-      seed, success, -3.0, np.full((len(unsafe), 6), 0.1, np.float32),
-      np.array(unsafe, bool),
-  )
-
-
 def test_the_summary_counts_steps_and_episodes_apart():
   found = evaluate.summary([
       _record(True, [0, 0]), _record(False, [1, 1, 0]), _record(True, [0]),
@@ -319,7 +281,7 @@ def test_a_prior_acts_in_the_box_that_it_is_told(
   for target in (seen, held_out):
     shutil.copytree(layout.export_dir(root, 'seen', 'safer'), target)
   files.write_json(os.path.join(held_out, layout.ASSURANCE), {
-      'table': [{**row, 'latent_bound': 0.7} for row in _TABLE]
+      'table': [{**row, 'latent_bound': 0.7} for row in small_run.TABLE]
   })
   draw = rollouts.random_latents
   monkeypatch.setattr(
