@@ -45,6 +45,8 @@ def test_tuples_are_the_wanted_steps_of_the_runs(store):
       assert found  # Every run holds a wanted step.
       expected += found
     counted = batch.kind >= 0
+    # Frames are scaled by their type.
+    assert batch.observation.dtype == store.spec.observation_dtype
     current = batch.observation[batch.window[counted, -1]]
     assert expected == [
         (each, *_number_and_step(frame))
@@ -118,8 +120,9 @@ def test_batch_is_a_function_of_seed_and_step(store):
   for step in (7, 0):
     for left, right in zip(one.batch(step), same.batch(step)):
       np.testing.assert_array_equal(left, right)
-  for other in one.batch(1), _sampler(store, 1).batch(0):
-    assert not np.array_equal(one.batch(0).action, other.action)
+  others = one.batch(0), one.batch(1), _sampler(store, 1).batch(0)
+  for left, right in itertools.combinations(others, 2):
+    assert not np.array_equal(left.action, right.action)
 
 
 def test_resumed_training_sees_the_batches_it_would_have_seen(store):
@@ -171,6 +174,23 @@ def test_error_in_the_background_reaches_the_consumer():
   assert list(itertools.islice(results, 3)) == [0, 1, 2]
   with pytest.raises(errors.UserError, match='damaged'):
     next(results)
+
+
+def test_results_are_made_ahead_by_the_depth_and_no_more():
+  drawn = []
+  items = (drawn.append(item) or item for item in itertools.count())
+  results = pipeline.prefetched(lambda item: item, items, depth=3)
+  for count in range(1, 6):
+    assert next(results) == count - 1
+    assert len(drawn) == count + 3
+  results.close()
+
+
+@pytest.mark.parametrize('window, length', [(0, 3), (4, 0), (4, -1)])
+def test_windows_and_runs_of_no_step_are_refused(store, window, length):
+  message = f'window is {window} and run_length {length}:'
+  with pytest.raises(errors.UserError, match=message):
+    pipeline.RunSampler(store, 'train', [('unsafe', 1)], window, length, 0)
 
 
 def test_kind_that_the_split_lacks_is_named(tmp_path):

@@ -81,6 +81,28 @@ def test_all_commands_lie_within_the_joint_limits():
       assert low <= angle <= high, pose
 
 
-def test_out_of_reach_is_refused():
+def test_poses_all_round_the_base_need_no_more_than_a_turn():
+  for heading in np.linspace(-3.1, 3.1, 12):
+    for yaw in (-2.5, 0.0, 2.5):
+      x, y = 0.28 * math.cos(heading), 0.28 * math.sin(heading)
+      pose = (x, y, 0.1, math.pi / 2, yaw)
+      angles = kinematics.inverse(*pose)
+      assert max(abs(angles[0]), abs(angles[4])) <= math.pi
+      np.testing.assert_allclose(kinematics.forward(*angles), pose, atol=1e-9)
+
+
+def test_the_joint_limits_are_those_of_the_model(arm):
+  client, body = arm
+  for joint, limits in enumerate(kinematics.JOINT_LIMITS):
+    info = pybullet.getJointInfo(body, joint, physicsClientId=client)
+    assert info[8:10] == pytest.approx(limits, abs=1e-3)
+
+
+@pytest.mark.parametrize('x, z, pitch', [
+    (0.9, 0.1, math.pi / 2),
+    # The wrist at the shoulder.
+    (kinematics.TOOL, kinematics.SHOULDER_HEIGHT, 0.0),
+])
+def test_out_of_reach_is_refused(x, z, pitch):
   with pytest.raises(errors.EnvError, match='reach'):
-    kinematics.inverse(0.9, 0.0, 0.1, math.pi / 2, 0.0)
+    kinematics.inverse(x, 0.0, z, pitch, 0.0)

@@ -221,3 +221,137 @@ def test_what_histograms_leave_out_is_by_set():
   ]
   said = gallery._left_out(rows, 'log_likelihood')
   assert '10.0% to 25.0% of a set' in said
+
+
+def test_figures_of_a_protocol_are_of_its_own_learning_agents(monkeypatch):
+  for name in ('curves', 'frontier', 'aggregate'):
+    monkeypatch.setattr(figures, name, lambda rows, *_: rows)
+  rows = [
+      _bound('safer', 0.5, task=task, protocol=protocol)
+      for protocol in ('held_out', 'seen') for task in (_FIRST, _SECOND)
+  ]
+  swept = [{**row, 'variant': 'tradeoff_0.3'} for row in rows]
+  others = [
+      {**row, **change} for row in rows for change in (
+          {'method': 'safer_prior_zero'},
+          {'variant': 'own_encoder', 'encoder': 'own'},
+          {'variant': 'gamma_0.99', 'eval_success_rate': float('nan')},
+      )
+  ]
+  found = {
+      'table1': rows + others, 'tradeoff': swept,
+      'curves': [*rows, *others[1::3], {**rows[-1], 'task': 'own'}],
+  }
+  entries = gallery.entries(lambda name: found.get(name, []))
+  names = [
+      'success', 'violations', 'violations_last_1000', 'frontier', 'aggregate'
+  ]
+  assert [entry.name for entry in entries] == names + [
+      f'{name}_held_out' for name in names
+  ]
+  for entry in entries:
+    held_out = entry.name.endswith('_held_out')
+    expected = rows[:2] if held_out else rows[2:]
+    if 'frontier' in entry.name:
+      expected = expected + (swept[:2] if held_out else swept[2:])
+    assert [
+        {name: row[name] for name in expected[0]} for row in entry.draw()
+    ] == expected
+    assert ('unseen by the prior' in entry.title) == held_out
+
+
+def test_one_task_alone_has_no_figure_over_tasks():
+  found = {'table1': [_bound('safer', 0.5)], 'tradeoff': []}
+  names = {e.name for e in gallery.entries(lambda name: found.get(name, []))}
+  assert not names & {'aggregate', 'frontier'}
+
+
+def test_curves_are_drawn_in_the_unit_of_their_axis():
+  methods = 'parrot', 'parrot_unsafe'
+  table1, ablated = (
+      _bound(
+          method, 0.5, env_steps=1000, success_rate=0.5, violations_last_1000=7
+      ) for method in methods
+  )
+  found = {
+      'table1': [table1], 'ablations': [ablated], 'curves': [table1, ablated],
+  }
+  drawn = {}
+  for entry in gallery.entries(lambda name: found.get(name, [])):
+    if entry.name != 'ablations':
+      panel = entry.draw().axes[0]
+      drawn[entry.name] = panel.get_ylabel(), *panel.lines[0].get_ydata()
+  assert drawn == {
+      'success': ('success (%)', 50),
+      'violations': ('violations so far', 10),
+      'violations_last_1000': ('violations per 1,000 steps', 7),
+      'figure9_success': ('success (%)', 50),
+      'figure9_violations': ('violations per 1,000 steps', 7),
+  }
+
+
+def test_the_tradeoff_is_of_the_papers_protocol_and_of_evaluated_agents(
+    monkeypatch
+):
+  targets = {'default': 0.5, 'tradeoff_0.3': 0.7, 'tradeoff_0.45': 0.9}
+  rows = [_bound('safer', bound, name) for name, bound in targets.items()]
+  nan = float('nan')
+  stated, unevaluated = (
+      {**_bound('safer', bound, f'tradeoff_range_{bound}'), column: nan}
+      for bound, column in (
+          (2, 'max_unsafe_fraction'), (3, 'eval_success_rate')
+      )
+  )
+  args = monkeypatch, 'tradeoff', figures, 'tradeoff'
+  assert _drawn(*args, {'tradeoff': [
+      *rows, stated, unevaluated, {**rows[0], 'protocol': 'held_out'},
+      # A task with too few targets, and a bound that states none.
+      *({**row, 'task': _SECOND} for row in (*rows[:2], stated)),
+  ]}) == [*rows, stated]
+
+
+def test_ablations_of_a_task_stand_beside_its_own_references(monkeypatch):
+  first, second, _ = safer = [
+      _bound('safer', 0.5, task=task) for task in envs.EVALUATION[:3]
+  ]
+  ablated, other = (
+      _bound(method, 0.5, task=task) for method, task in (
+          ('safer_no_context', _FIRST), ('safer_deterministic', _SECOND)
+      )
+  )
+  shown = _drawn(monkeypatch, 'ablations', figures, 'method_bars', {
+      'table1': safer, 'ablations': [ablated, other],
+  })
+  assert [row for row in shown if row['task'] == _FIRST] == [ablated, first]
+  assert [row for row in shown if row['task'] == _SECOND] == [other, second]
+  assert len(shown) == 4
+
+
+def test_titles_and_captions_tell_what_tasks_and_bounds_there_are():
+  def said(name, **row):
+    entry, = gallery.entries(lambda each: [row] if each == name else [])
+    return f'{entry.title}: {entry.caption}'
+
+  unseen, alone = 'unseen by the prior', 'that are not evaluated'
+  assert alone in said('prior_rollouts', protocol='seen', task='own')
+  assert alone not in said('prior_rollouts', protocol='seen', task=_FIRST)
+  for protocol, split in (('seen', 'test'), ('held_out', tables.NEW_TASKS)):
+    text = said('likelihood', protocol=protocol, split=split)
+    assert (unseen in text) == (protocol == 'held_out')
+    for upper in (0.2, float('nan')):
+      text = said(
+          'calibration', protocol=protocol, prior='safer', episodes=9,
+          unsafe_fraction_upper=upper,
+      )
+      assert (unseen in text) == (protocol == 'held_out')
+      assert ('upper confidence bound' in text) == (upper == 0.2)
+
+
+def test_what_one_histogram_leaves_out_is_no_other_ones():
+  rows = [
+      {'protocol': 'seen', 'method': 'safer', 'unsafe': 0, 'quantity': quantity,
+       'share': share}
+      for quantity, share in (('log_likelihood', 0.75), ('latent_abs_max', 0.2))
+  ]
+  for quantity, said in (('log_likelihood', '25.0%'), ('latent_abs_max', '80')):
+    assert f'Left out at the ends: {said}' in gallery._left_out(rows, quantity)

@@ -8,7 +8,7 @@ from safer_tf.evaluation import statistics
 
 
 def test_summary_skips_what_is_missing_and_says_how_many():
-  summary = statistics.summarise([1.0, 3.0, float('nan')])
+  summary = statistics.summarise([1.0, 3.0, np.nan, np.inf])
   assert summary == (2.0, pytest.approx(np.sqrt(2)), 2)
   assert statistics.summarise([5.0]).n == 1
   assert np.isnan(statistics.summarise([5.0]).deviation)
@@ -47,6 +47,22 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says(
     )
     covered.append(low <= 0.5 <= high)
   assert least < np.mean(covered) <= most
+
+
+def test_the_bootstrap_is_of_the_statistic_confidence_and_seed_asked_for():
+  scores = [np.random.default_rng(0).exponential(size=9) for _ in range(3)]
+
+  def width(**changes):
+    low, high = statistics.bootstrap_interval(scores, repeats=200, **changes)
+    return high - low
+
+  assert width(confidence=0.5) < 0.6 * width() < width()
+  assert width(seed=1) != width()
+  low, high = statistics.bootstrap_interval(
+      scores, lambda resampled: float(np.max(resampled)), repeats=200
+  )
+  # A maximum is never above the highest score, and often equals it.
+  assert low < high == np.max(scores)
 
 
 def test_the_bootstrap_gives_the_same_interval_again():
