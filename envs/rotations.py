@@ -20,7 +20,9 @@ def turned(orientation, rest) -> float:
     rest: [4] quaternion.
 
   Returns:
-    Radians in (-pi, pi].
+    Radians, of which a turn below -2 pi / 3 has 2 pi too many: PyBullet gives
+    either sign of a quaternion. No object starts turned so far, and the
+    recorded episodes were collected like this.
   """
   _, inverse = pybullet.invertTransform((0, 0, 0), rest)
   _, change = pybullet.multiplyTransforms(

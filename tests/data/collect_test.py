@@ -267,7 +267,8 @@ def test_killed_collection_leaves_no_worker_and_no_broken_shard(tmp_path):
     process.wait()
     _wait(lambda: not _living(process.pid))
   finally:
-    process.kill()
+    for each in _living(process.pid):
+      each.kill()
   spec, _ = dataset.read_spec(data_dir)
   for name in _shard_hashes(data_dir):
     assert list(shards.scan_shard(os.path.join(data_dir, name), spec))
