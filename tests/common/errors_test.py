@@ -17,4 +17,5 @@ def test_what_is_no_size_is_told_wherever_it_stands(value):
 
 
 def test_sizes_may_be_one_or_several():
-  errors.require_sizes('train_agent', one=1, several=(2, 1), listed=[3])
+  sizes = {'one': 1, 'several': (2, 1), 'listed': [3]}
+  assert errors.require_sizes('train_agent', **sizes) is None
