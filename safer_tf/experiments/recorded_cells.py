@@ -16,8 +16,8 @@ from safer_tf.evaluation import tables
 from safer_tf.evaluation import variants
 
 # What of `train_agent` says how an agent learns, where, and in which box. Its
-# other values name the agent, its bound's target and length, which its row tells,
-# and its prior.
+# other values name the agent, its bound's target and length, which its row
+# tells, and its prior.
 LEARNING = (
     'action_space', 'batch_size', 'encoder', 'initial_steps', 'latent_bound',
     'make_env', 'prior_probability',
