@@ -1,0 +1,82 @@
+"""What README alone tells of results/; its tables: `docs_numbers_test`."""
+
+from __future__ import annotations
+
+import csv
+import re
+
+from safer_tf.evaluation import style
+from tests import quoted
+
+
+def test_the_quickstart_quotes_what_is_recorded():
+  def read(name):
+    with open(quoted.TOP / 'results' / 'quickstart' / name, newline='') as file:
+      return {row['method']: row for row in csv.DictReader(file)}
+
+  rows = read('table1.csv')
+  shown = list(quoted.table('README.md', '## What `make run`'))
+  assert len(shown) == len(rows)
+  for (name, final, training, violations), row in zip(shown, rows.values()):
+    assert name.split()[0].rstrip(',').lower() == row['method']
+    assert final == f'{float(row["eval_success_rate"]):.0%}'
+    assert training == f'{float(row["train_success_rate"]):.1%}'
+    assert violations == f'{int(row["violations"]):,}'
+  rows = read('likelihood.csv')
+  shown = quoted.table('README.md', '| on held-out data')
+  assert [cells for _, *cells in shown] == [
+      [f'{float(rows[method][column]):.1%}' for method in ('parrot', 'safer')]
+      for column in (
+          'unsafe_share_above_safe_median', 'unsafe_share_in_half_safe_bound'
+      )
+  ]
+
+
+# Pairs of success and violations in README's points, in their order.
+_POINTS = (
+    *((('seen', 'table1'), *kind) for kind in (
+        ('safer', 'default'), ('context_parrot', 'default'),
+        ('parrot', 'default'), ('parrot', 'own_range'))),
+    (('seen', 'tradeoff'), 'safer', 'tradeoff_range_1'),
+    *((('seen', 'ablations'), *kind) for kind in (
+        ('safer_refit', 'default'), ('parrot_refit', 'default'),
+        ('parrot_refit', 'own_range'))),
+    (('seen', 'ablations', '0'), 'context_parrot_refit', 'default'),
+    (('seen', 'ablations', '0'), 'safer_refit', 'default'),
+    *((('held_out', 'table1', 'ablations'), *kind) for kind in (
+        ('safer', 'default'), ('parrot', 'default'), ('parrot', 'own_range'),
+        ('safer_refit', 'default'),
+        ('parrot_refit', 'default'), ('parrot_refit', 'own_range'))),
+    (('seen', 'table1', '0'), 'safer', 'default'),
+    (('seen', 'rerun', '0'), 'safer', 'default'),
+    *((('seen', 'ablations'), method, 'default') for method in (
+        'safer_second', 'safer_no_context', 'safer_deterministic')),
+)
+
+
+def test_the_points_of_the_readme_quote_what_is_recorded():
+  text = (quoted.TOP / 'README.md').read_text()
+  text = text.partition('What it says:')[2].partition('What was aimed at')[0]
+  told = re.findall(
+      r'([\d.]+)% (?:/|with|success with) ([\d,]+\d|\d)', ' '.join(text.split())
+  )
+  assert len(told) == len(_POINTS)
+  for pair, ((protocol, *names), *kind) in zip(told, _POINTS):
+    seeds = [name for name in names if name.isdigit()] or ('0', '1', '2')
+    recorded = quoted.recorded(
+        protocol, *(name for name in names if not name.isdigit()), seeds=seeds
+    )
+    quoted.agrees(' / '.join(pair), recorded, *kind, quoted.TASKS, digits=1)
+
+
+def test_the_readme_counts_the_agents_that_are_recorded():
+  text = (quoted.TOP / 'README.md').read_text()
+  done, whole = re.search(r'(\d+) of (\d+) agents', text).groups()
+  trained = 0
+  for name in ('table1', 'ablations', 'tradeoff'):
+    with open(quoted.TOP / 'results' / f'{name}.csv', newline='') as file:
+      trained += sum(
+          row['method'] not in style.NO_LEARNING for row in csv.DictReader(file)
+      )
+  assert int(done) == trained
+  assert f'whole matrix of {whole} agents' in text
