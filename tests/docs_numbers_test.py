@@ -14,7 +14,7 @@ from tests import quoted
 
 _NAMES = {
     'SAC': ('sac', 'default'),
-    'SAC, rates of 3e-4': ('sac', 'rates_3e-4'),
+    'SAC, learning rates of 3e-4': ('sac', 'rates_3e-4'),
     "PARROT, in SAFER's box": ('parrot', 'default'),
     'PARROT, own range': ('parrot', 'own_range'),
     "Contextual PARROT, in SAFER's box": ('context_parrot', 'default'),
@@ -43,7 +43,7 @@ _NAMES = {
 
 
 @pytest.mark.parametrize('path, heading, protocol, n_rows', [
-    ('README.md', 'final policy touched the container:', 'seen', 14),
+    ('README.md', 'Success of 100 episodes of the final', 'seen', 14),
     ('docs/results.md', '## New tasks (`held_out`)', 'held_out', 10),
 ])
 def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):

@@ -7,10 +7,11 @@ import re
 import textwrap
 import types
 
-import gym
+import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_agents.environments import utils as environments_utils
 
 from safer_tf.common import layout
 from safer_tf.data import store as store_lib
@@ -86,32 +87,44 @@ def test_the_recipe_for_ones_own_episodes_runs(tmp_path, monkeypatch):
   assert 30 < len(store.split('train')) < 60  # Not all in one split.
 
 
-def test_the_recipe_for_gym_gives_what_stages_ask_for():
+def test_the_recipe_for_gymnasium_gives_what_stages_ask_for():
   names = {}
-  exec(snippet('docs/data.md', 'gym_wrapper'), names)
+  exec(snippet('docs/data.md', 'class Gymnasium'), names)
 
-  class Cart(gym.Env):
-    observation_space = gym.spaces.Box(-1, 1, (3,), np.float32)
-    action_space = gym.spaces.Box(
-        np.float32([0, -2]), np.float32([4, 2]), dtype=np.float32)
+  class Cart(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,))
+    action_space = gymnasium.spaces.Box(
+        np.float32([0, -2]), np.float32([4, 2]))
 
-    def reset(self):
-      return np.zeros(3, np.float32)
+    def reset(self, *, seed=None, options=None):
+      super().reset(seed=seed)
+      self.steps = 0
+      return self.np_random.uniform(-1, 1, 3).astype(np.float32), {}
 
     def step(self, action):
-      self.action = action
-      return np.zeros(3, np.float32), 0.0, False, {'cost': 1, 'is_success': 1}
+      self.action, self.steps = action, self.steps + 1
+      observation = self.np_random.uniform(-1, 1, 3).astype(np.float32)
+      told = {'cost': self.steps, 'is_success': self.steps == 2}
+      return observation, 0.0, False, False, told
 
   inner = Cart()
-  env = names['Scaled'](names['MyGym'](inner))
-  spec = env.action_spec()
-  assert spec.minimum == -1 and spec.maximum == 1 and spec.dtype == np.float32
-  env.reset()
-  assert env.get_info() == {'unsafe': False, 'success': False}
-  env.step(np.float32([1, -0.5]))
-  np.testing.assert_allclose(inner.action, [4, -1])
-  limited = names['MyGym'](gym.wrappers.TimeLimit(Cart(), 2))
-  limited.reset()
-  discounts = [limited.step(np.float32([1, 0])).discount for _ in range(2)]
-  assert limited.current_time_step().is_last() and discounts == [1, 1]
-  assert env.get_info() == {'unsafe': True, 'success': True}
+  env = names['Gymnasium'](gymnasium.wrappers.TimeLimit(inner, 2))
+  environments_utils.validate_py_environment(env, episodes=2)
+  time_steps = []
+  for _ in range(2):
+    env.seed(7)
+    time_steps.append(env.reset())
+    assert env.get_info() == {'unsafe': False, 'success': False}
+    time_steps.append(env.step(np.float32([1, -0.5])))
+    np.testing.assert_allclose(inner.action, [4, -1])
+    assert env.get_info() == {'unsafe': True, 'success': False}
+    time_steps.append(env.step(np.float32([1, -0.5])))
+    assert env.get_info() == {'unsafe': True, 'success': True}
+  assert time_steps[2].is_last() and time_steps[2].discount == 1
+  tf.nest.map_structure(
+      np.testing.assert_array_equal, time_steps[:3], time_steps[3:])
+  assert not np.array_equal(
+      time_steps[0].observation, env.reset().observation)
+  inner.step = lambda action: (np.zeros(3), 1.0, True, False, {})
+  ended = env.step(np.float32([0, 0]))
+  assert ended.is_last() and ended.discount == 0

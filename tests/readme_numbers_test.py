@@ -17,11 +17,14 @@ def test_the_quickstart_quotes_what_is_recorded():
   rows = read('table1.csv')
   shown = list(quoted.table('README.md', '## What `make run`'))
   assert len(shown) == len(rows)
-  for (name, final, training, violations), row in zip(shown, rows.values()):
+  for (name, *cells), row in zip(shown, rows.values()):
     assert name.split()[0].rstrip(',').lower() == row['method']
-    assert final == f'{float(row["eval_success_rate"]):.0%}'
-    assert training == f'{float(row["train_success_rate"]):.1%}'
-    assert violations == f'{int(row["violations"]):,}'
+    touched = int(row['eval_unsafe_episodes']) / int(row['eval_episodes'])
+    assert cells == [
+        f'{float(row["eval_success_rate"]):.0%}',
+        f'{float(row["train_success_rate"]):.1%}',
+        f'{int(row["violations"]):,}', f'{touched:.0%}',
+    ]
   rows = read('likelihood.csv')
   shown = quoted.table('README.md', '| on held-out data')
   assert [cells for _, *cells in shown] == [
@@ -30,6 +33,27 @@ def test_the_quickstart_quotes_what_is_recorded():
           'unsafe_share_above_safe_median', 'unsafe_share_in_half_safe_bound'
       )
   ]
+
+
+def test_the_film_is_told_with_all_that_it_was_chosen_from():
+  recorded = quoted.recorded('seen', 'table1')
+  text = ' '.join((quoted.TOP / 'README.md').read_text().split())
+  told = re.search(
+      r'of (\d+) on this task .+? lift the object in (\d+) and touch the '
+      r"container in (\d+), SAC's in none and (\d+)\.", text
+  )
+  episodes, lifted, touched, by_sac = map(int, told.groups())
+  counts = {}
+  for kind in (('safer', 'default'), ('sac', 'rates_3e-4')):
+    rows = recorded[(*kind, 'extract_08')]
+    assert sum(int(row['eval_episodes']) for row in rows) == episodes
+    counts[kind[0]] = [
+        round(sum(
+            float(row['eval_success_rate']) * int(row['eval_episodes'])
+            for row in rows
+        )), sum(int(row['eval_unsafe_episodes']) for row in rows)
+    ]
+  assert counts == {'safer': [lifted, touched], 'sac': [0, by_sac]}
 
 
 # Pairs of success and violations in README's points, in their order.
