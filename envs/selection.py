@@ -5,7 +5,8 @@ noiseless script solves in at least 60% of 100 episodes and the noisy script in
 10-60%, the six in which the noisy script has the highest share of unsafe steps,
 ordered by it. A draw qualifies if six such tasks have an unsafe share of at
 least 10%; the first that does is kept, and every draw is recorded. The noisy
-script draws its noise as data collection does.
+script has the noise levels of data collection; its draws share the episode's
+seed, which data collection keeps apart.
 """
 
 from __future__ import annotations

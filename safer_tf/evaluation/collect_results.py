@@ -39,8 +39,8 @@ _RECORD = 'the record of a stage: delete it and run the stage again'
 def collect(root_dir: str) -> None:
   """Writes the tables of everything that is finished under a run directory.
 
-  Recorded results of earlier runs enter where this run has none of its own; a
-  directory that holds nothing but `results` stays as it is.
+  Recorded results of earlier runs enter where this run has none of its own; in
+  a directory without agents the results that it has stay.
 
   Args:
     root_dir: run directory.

@@ -7,6 +7,7 @@ from typing import Any, Sequence
 import numpy as np
 from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
+from matplotlib import transforms
 from matplotlib.backends import backend_agg
 
 from safer_tf.evaluation import statistics
@@ -23,6 +24,18 @@ STYLE = {
     'legend.frameon': False, 'lines.linewidth': 1.8,
     'figure.constrained_layout.use': True,
 }
+
+MARKERS = 'osD^vP'  # Of tasks that share a panel and a colour.
+_GAP = 3.0  # Pixels about a name.
+_PIECES = 25  # Of each part of a line, to be kept free of names.
+# Where a name may stand beside its point: offset, alignment.
+_BESIDE = (
+    ((4, 4), 'left', 'bottom'), ((4, -4), 'left', 'top'),
+    ((-4, 4), 'right', 'bottom'), ((-4, -4), 'right', 'top'),
+    ((0, 7), 'center', 'bottom'), ((0, -7), 'center', 'top'),
+    ((8, 0), 'left', 'center'), ((-8, 0), 'right', 'center'),
+    ((4, 13), 'left', 'bottom'), ((4, -13), 'left', 'top'),
+)
 
 
 def grid(
@@ -102,3 +115,46 @@ def legend(
       return
     if count > 1:
       drawn.remove()
+
+
+def name_points(
+    figure: figure_lib.Figure, panel: axes_lib.Axes,
+    names: Sequence[tuple[str, float, float, str]],
+) -> None:
+  """Writes names beside points, where they cover as little as possible.
+
+  Args:
+    figure: whose last artists these are, as they stay where they are put.
+    panel: the points' axes; no name should cover their lines either.
+    names: text, x, y and colour of each.
+  """
+  figure.draw_without_rendering()
+  renderer = backend_agg.FigureCanvasAgg(figure).get_renderer()
+  taken = [
+      transforms.Bbox.from_bounds(x - 3, y - 3, 6, 6)
+      for line in panel.lines
+      for x, y in _along(panel.transData.transform(line.get_xydata()))
+  ]
+  for text, x, y, colour in names:
+    places = [
+        panel.annotate(
+            text, (x, y), place, textcoords='offset points', ha=sideways,
+            va=upright, fontsize=7, color=colour,
+        ) for place, sideways, upright in _BESIDE
+    ]
+    boxes = [
+        each.get_window_extent(renderer).padded(_GAP) for each in places
+    ]
+    covered = [box.count_overlaps(taken) for box in boxes]
+    best = covered.index(min(covered))
+    taken.append(boxes[best])
+    for place in places[:best] + places[best + 1:]:
+      place.remove()
+
+
+def _along(corners: np.ndarray) -> np.ndarray:
+  """Points [n, 2], close to each other, of a line through its corners."""
+  share = np.linspace(0, len(corners) - 1, _PIECES * len(corners))
+  return np.transpose([
+      np.interp(share, range(len(corners)), column) for column in corners.T
+  ])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
-from typing import Any, Iterable, Sequence
+from typing import Any, Collection, Iterable, Sequence
 
 import matplotlib
 import numpy as np
@@ -24,6 +25,8 @@ from safer_tf.evaluation.tables import Row
 _DOTS_PER_INCH = 150
 # A palette of so many makes a file, and the report that holds it, a third.
 _COLOURS = 256
+# Up to here axes of violations are linear, as they begin at 0.
+_LINEAR_TO = 10
 
 
 def save(figure: figure_lib.Figure, path: str) -> None:
@@ -42,7 +45,8 @@ def save(figure: figure_lib.Figure, path: str) -> None:
 
 @matplotlib.rc_context(drawing.STYLE)
 def curves(
-    rows: Sequence[Row], column: str, ylabel: str, scale: float = 1.0
+    rows: Sequence[Row], column: str, ylabel: str, scale: float = 1.0,
+    counts: bool = False,
 ) -> figure_lib.Figure:
   """Learning curves, a panel a task: mean over seeds and their range.
 
@@ -52,6 +56,8 @@ def curves(
     column: column to draw.
     ylabel: what it is.
     scale: factor on its values.
+    counts: whether its values are counts, which methods have by tens as well
+      as by thousands: the axis is then logarithmic from 10 on.
 
   Returns:
     The figure.
@@ -73,11 +79,15 @@ def curves(
       )
     panel.set_title(style.task_label(task))
     panel.set_xlabel('environment steps')
-    panel.set_ylim(bottom=0)
     panel.xaxis.set_major_formatter('{x:,.0f}')
-    panel.yaxis.set_major_locator(ticker.MaxNLocator(
-        'auto', integer=True, steps=(1, 2, 2.5, 5, 10)
-    ))
+    if counts:
+      panel.set_yscale('symlog', linthresh=_LINEAR_TO)
+      panel.set_ylim(top=max(panel.get_ylim()[1], 2 * _LINEAR_TO))
+    else:
+      panel.yaxis.set_major_locator(ticker.MaxNLocator(
+          'auto', integer=True, steps=(1, 2, 2.5, 5, 10)
+      ))
+    panel.set_ylim(bottom=0)
     panel.yaxis.set_major_formatter('{x:,.0f}')
   axes[0].set_ylabel(ylabel)
   drawing.legend(figure, axes)
@@ -92,7 +102,8 @@ def tradeoff(rows: Sequence[Row]) -> figure_lib.Figure:
       ('eval_success_rate', 100, 'success (%)'),
       ('violations', 1, 'violations in training'),
   )):
-    for task in sorted({row['task'] for row in rows}, key=style.task_order):
+    tasks = sorted({row['task'] for row in rows}, key=style.task_order)
+    for task, marker in zip(tasks, itertools.cycle(drawing.MARKERS)):
       ours = [row for row in rows if row['task'] == task]
       bounds = sorted({row['latent_bound'] for row in ours})
       values = [
@@ -100,7 +111,7 @@ def tradeoff(rows: Sequence[Row]) -> figure_lib.Figure:
           for bound in bounds
       ]
       panel.plot(
-          bounds, [np.mean(value) for value in values], 'o-', ms=4,
+          bounds, [np.mean(value) for value in values], f'{marker}-', ms=4,
           color=style.colour('safer'), label=style.task_label(task),
           clip_on=False,
       )
@@ -147,13 +158,16 @@ def _line_style(variant: str) -> str:
 
 
 @matplotlib.rc_context(drawing.STYLE)
-def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
-  """Interquartile means over tasks, with stratified bootstrap intervals."""
+def aggregate(
+    rows: Sequence[Row], quoted: Collection[tuple[str, str]]
+) -> figure_lib.Figure:
+  """Interquartile means over tasks, with stratified bootstrap intervals.
+
+  Args:
+    rows: of runs on the same tasks.
+    quoted: methods and variants whose dots are filled.
+  """
   kinds = _by_kind(rows)
-  quoted = {
-      (each.method, each.variant) for each in summaries.summaries(rows)
-      if each.quoted
-  }
   figure, axes = drawing.grid(2, width=3.9, height=0.9 + 0.32 * len(kinds))
   for panel, (column, scale, name) in zip(axes, (
       ('eval_success_rate', 100, 'success (%)'),
@@ -179,6 +193,9 @@ def aggregate(rows: Sequence[Row]) -> figure_lib.Figure:
     )
     panel.invert_yaxis()
     panel.set_xlabel(f'interquartile mean {name}')
+    if column == 'violations':
+      panel.set_xscale('symlog', linthresh=_LINEAR_TO)
+      panel.xaxis.set_major_formatter('{x:,.0f}')
     panel.set_xlim(left=0)
   axes[1].set_yticklabels([])
   return figure
@@ -197,6 +214,7 @@ def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
   """
   figure, (panel,) = drawing.grid(1, width=6.4, height=4.0)
   points: dict[str, list[tuple[float, float, float]]] = {}
+  names: list[tuple[str, float, float, str]] = []
   for (method, variant), ours in _by_kind(rows).items():
     bound = ours[0]['latent_bound']
     violations = _mean_of_tasks(ours, 'violations', 1)
@@ -210,7 +228,7 @@ def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
           [violations], [success], 'o', ms=5, color=style.colour(method),
           mfc='white',
       )
-      _annotate(panel, variant.replace('_', ' '), violations, success, method)
+      names.append((variant.replace('_', ' '), violations, success, method))
   for method, found in points.items():
     found.sort()
     panel.plot(
@@ -220,31 +238,22 @@ def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
     )
     for bound, x, y in found:
       name = f'{bound:.2g}' if np.isfinite(bound) else 'none'
-      _annotate(panel, name, x, y, method)
+      names.append((name, x, y, method))
   least = min(np.min(line.get_xdata()) for line in panel.lines)
   if least < 1:
     panel.set_xscale('symlog', linthresh=1)
   else:
     panel.set_xscale('log')
-    panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
   panel.xaxis.set_major_formatter('{x:,.0f}')
   panel.xaxis.set_minor_formatter('')
   panel.set_xlabel('violations in training')
   panel.set_ylabel('success (%)')
   panel.legend(loc='best')
+  drawing.name_points(figure, panel, [
+      (text, x, y, style.colour(method)) for text, x, y, method in names
+  ])
   return figure
-
-
-def _annotate(
-    panel: axes_lib.Axes, text: str, x: float, y: float, method: str
-) -> None:
-  """Names a point in its method's colour, SAFER's above and others below."""
-  above = method in ('safer', f'safer{style.REFIT}')
-  panel.annotate(
-      text, (x, y), (4, 4 if above else -4), textcoords='offset points',
-      ha='left', va='bottom' if above else 'top', fontsize=7,
-      color=style.colour(method),
-  )
 
 
 @matplotlib.rc_context(drawing.STYLE)

@@ -94,12 +94,16 @@ def _agents(table: Table) -> Iterator[Entry]:
         )
       yield Entry(
           f'aggregate{suffix}', f'Over all tasks{note}',
-          'Dots are interquartile means over tasks and seeds (hollow: the '
-          "variant of a method that is not quoted), bars their 95% "
+          'Dots are interquartile means over tasks and seeds (filled: the '
+          'variant by which a method is judged), bars their 95% '
           'stratified bootstrap intervals (none where a task has one seed; of '
           'the agents of one prior, and with three seeds they cover about '
-          '85%): success should lie to the right, violations to the left.',
-          functools.partial(figures.aggregate, compared),
+          '85%): success should lie to the right, violations, on an axis that '
+          'is logarithmic from 10 on, to the left.',
+          functools.partial(figures.aggregate, compared, {
+              (each.method, each.variant)
+              for each in summaries.summaries(learned) if each.quoted
+          }),
       )
   yield from _variations(table)
 
@@ -144,21 +148,26 @@ def _curve_entries(
       'Share of the latest training episodes that succeeded: higher '
       'is better; lines are means over seeds, bands their range; broken '
       "lines: a method's other variants.",
-      lambda: figures.curves(lines, 'success_rate', 'success (%)', 100),
+      lambda: figures.curves(
+          lines, 'success_rate', 'success in training (%)', 100
+      ),
   )
   yield Entry(
       f'violations{suffix}', f'Cumulative violations (Figure 5){note}',
-      'Every unsafe step so far: a flat line is an agent that has stopped '
-      'committing any.',
-      lambda: figures.curves(lines, 'violations', 'violations so far'),
+      'Every unsafe step so far; the axis is logarithmic from 10 on, for tens '
+      'to be seen beside thousands.',
+      lambda: figures.curves(
+          lines, 'violations', 'violations so far', counts=True
+      ),
   )
   yield Entry(
       f'violations_last_1000{suffix}',
       f'Violations in the last 1,000 steps (Figure 7){note}',
-      'The slope of the figure before: how unsafe each agent is at that point '
-      'of its training, lower is better.',
+      'How unsafe each agent is at that point of its training, lower is '
+      'better; the axis is logarithmic from 10 on.',
       lambda: figures.curves(
-          lines, 'violations_last_1000', 'violations per 1,000 steps'
+          lines, 'violations_last_1000', 'violations per 1,000 steps',
+          counts=True,
       ),
   )
 
@@ -259,15 +268,18 @@ def _curve_pair(
 ) -> Iterator[Entry]:
   """Figures 8 and 9: a method and its ablation during training."""
   names = f'{style.label(methods[0])} and {style.label(methods[1])}'
-  for name, column, label, scale in (
-      ('success', 'success_rate', 'success (%)', 100),
-      ('violations', 'violations_last_1000', 'violations per 1,000 steps', 1),
+  for name, column, label, scale, counts in (
+      ('success', 'success_rate', 'success in training (%)', 100, False),
+      ('violations', 'violations_last_1000', 'violations per 1,000 steps', 1,
+       True),
   ):
     yield Entry(
         f'figure{number}_{name}', f'{names}: {name} (Figure {number})',
         'Lines are means over the seeds that both have '
         f'(n = {_n(lines)}), bands their range.',
-        functools.partial(figures.curves, lines, column, label, scale),
+        functools.partial(
+            figures.curves, lines, column, label, scale, counts
+        ),
     )
 
 
@@ -293,18 +305,26 @@ def _likelihoods(table: Table) -> Iterator[Entry]:
 
 def _histograms(table: Table) -> Iterator[Entry]:
   histograms = [r for r in table('histograms') if r['protocol'] == 'seen']
+  boxes = {
+      row['method']: row['latent_bound']
+      for row in _usual([*table('table1'), *table('ablations')])
+      if not math.isnan(row['latent_bound'])
+  }
   for quantity, title, caption in (
       ('log_likelihood', 'Likelihood of safe and unsafe actions',
        'The further the unsafe actions lie to the left of the safe ones, the '
        'better the prior tells them apart.'),
       ('latent_abs_max', 'Where safe and unsafe actions lie in latent space',
        'A latent bound keeps what is left of it: the safe actions should lie '
-       'left, the unsafe ones right.'),
+       'left, the unsafe ones right. Dashed: the box that a prior\'s agents '
+       'act in.'),
   ):
     if any(row['quantity'] == quantity for row in histograms):
       yield Entry(
           quantity, title, f'{caption} {_left_out(histograms, quantity)}',
-          functools.partial(prior_figures.histograms, histograms, quantity),
+          functools.partial(
+              prior_figures.histograms, histograms, quantity, boxes
+          ),
       )
 
 

@@ -13,6 +13,10 @@ from safer_tf.evaluation import summaries
 from safer_tf.evaluation import tables
 from safer_tf.evaluation import variants
 
+_TITLES = {
+    'table1': 'The agents of Table 1 and of new tasks',
+    'ablations': 'Ablations, second priors and new flows',
+}
 _COLUMNS = (('eval_success_rate', 100, '.1f'), ('violations', 1, ',.0f'))
 # Pairs of a table's cells: field of `Outcome`, scale, format of a task's cell
 # and of the mean over tasks.
@@ -24,21 +28,23 @@ _Pair = Sequence[tuple[str, int, str, str]]
 _MISSING = '–'
 
 
-def results(rows: Sequence[tables.Row]) -> str:
+def results(name: str, rows: Sequence[tables.Row]) -> str:
   """Every method on every task, and over all tasks.
 
   Args:
-    rows: rows of `table1` or `ablations`.
+    name: of a table of agents, `table1` or `ablations`.
+    rows: its rows.
 
   Returns:
     A page of three tables for each protocol.
   """
   lines = [
-      '# Results', '',
+      f'# {_TITLES[name]}', '',
       'Success of the final greedy policy in % / violations in training; means '
       'over seeds ± sample standard deviations. Where a method was run in '
       'several variants, * marks the better one by success, then by '
-      'violations. Made from the table beside it by `make_report`.',
+      'violations, over the tasks and seeds that all of them have. Made from '
+      f'`{name}.csv` by `make_report`.',
   ]
   found = summaries.outcomes(rows)
   for protocol in dict.fromkeys(outcome.protocol for outcome in found):
@@ -53,19 +59,18 @@ def results(rows: Sequence[tables.Row]) -> str:
         'evaluation episodes in which the final policy was unsafe, in %.', '',
         *_by_task(ours, _BESIDE), '', *_over_all(kept),
     ]
-  encoders = summaries.encoder_comparison(rows)
-  if encoders:
+  if summaries.encoder_comparison(rows):
     lines += [
         '', '## Image encoders of the policies\' own', '',
         'Own encoders learn from batches of 64 transitions, *prior batch 64* '
         'from the prior\'s embedding at the same, the usual rows at 128.', '',
-        *_by_task(summaries.summaries(encoders), _MAIN, marks=False),
+        *_by_task(summaries.of_encoders(rows), _MAIN),
     ]
   return '\n'.join(lines) + '\n'
 
 
 def _by_task(
-    found: Sequence[summaries.Outcome], pair: _Pair, marks: bool = True
+    found: Sequence[summaries.Outcome], pair: _Pair
 ) -> Iterator[str]:
   tasks = sorted({each.task for each in found}, key=style.task_order)
   yield _row('', *map(style.task_label, tasks), 'mean', 'seeds', 'machine')
@@ -82,7 +87,7 @@ def _by_task(
           for name, scale, _, text in pair
       )
     yield _row(
-        line.label + '*' * (marks and line.better), *cells, mean, line.seeds,
+        line.label + '*' * line.better, *cells, mean, line.seeds,
         ', '.join(sorted({m for each in ours.values() for m in each.machines})),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Callable, Iterator, Sequence
 
-import envs
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import page
 from safer_tf.evaluation import paper
@@ -20,11 +19,12 @@ _TITLES = {
 }
 
 
-def outcome(table: gallery.Table) -> Iterator[str]:
+def outcome(table: gallery.Table, of_extraction: bool) -> Iterator[str]:
   """The report's section on what the agents reached.
 
   Args:
     table: rows of a table by its name; none where the table is missing.
+    of_extraction: whether all tasks are those of `envs`.
 
   Yields:
     Pieces of HTML.
@@ -35,9 +35,6 @@ def outcome(table: gallery.Table) -> Iterator[str]:
   if not any(map(table, ('table1', 'ablations', 'tradeoff'))):
     yield page.left_out('Agents', 'none has been evaluated')
     return
-  of_extraction = all(
-      row['task'] in envs.ALL for row in (*rows, *table('ablations'))
-  )
   succeeds, touches = (
       ('extracts the object', 'in which the arm touched the container')
       if of_extraction else ('succeeds', 'that was unsafe')
@@ -48,7 +45,8 @@ def outcome(table: gallery.Table) -> Iterator[str]:
       'training episodes of the last 5,000 steps. A violation is an '
       f'environment step, anywhere in training, {touches}. Values are mean ± '
       'standard deviation over n seeds. Where a method was run in several '
-      'variants, * marks the better one by success, then by violations.'
+      'variants, * marks the better one by success, then by violations, over '
+      'the tasks and seeds that all of them have.'
   )
   for protocol in dict.fromkeys((*_TITLES, *(q.protocol for q in found))):
     ours = [q for q in found if q.protocol == protocol]
@@ -99,8 +97,7 @@ def _own_encoders(rows: list[tables.Row]) -> Iterator[str]:
       '<i>prior batch 64</i> has the prior’s embedding at the same batch, the '
       'usual rows at 128.', 'note',
   )
-  # `outcomes` leaves these out, lest they compete as variants.
-  yield from _compared(summaries.summaries(compared), compared)
+  yield from _compared(summaries.of_encoders(rows), compared)
 
 
 def _compared(

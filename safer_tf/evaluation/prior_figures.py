@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -27,19 +27,22 @@ def likelihood_share(rows: Sequence[Row]) -> figure_lib.Figure:
 
 
 @matplotlib.rc_context(drawing.STYLE)
-def histograms(rows: Sequence[Row], quantity: str) -> figure_lib.Figure:
+def histograms(
+    rows: Sequence[Row], quantity: str, boxes: Mapping[str, float]
+) -> figure_lib.Figure:
   """Held-out safe against unsafe data, one panel a prior.
 
   Args:
     rows: rows of `histograms`.
     quantity: `log_likelihood` or `latent_abs_max`.
+    boxes: by prior, the bound that its agents act within; drawn among latents.
 
   Returns:
     The figure.
   """
   rows = [row for row in rows if row['quantity'] == quantity]
   methods = sorted({row['method'] for row in rows}, key=style.order)
-  figure, axes = drawing.grid(len(methods), width=2.9, height=2.4)
+  figure, axes = drawing.grid(len(methods), width=2.9, height=2.4, share=True)
   for panel, method in zip(axes, methods):
     for unsafe, colour, name in (
         (0, style.SAFE_COLOUR, 'safe'), (1, style.UNSAFE_COLOUR, 'unsafe')
@@ -54,11 +57,16 @@ def histograms(rows: Sequence[Row], quantity: str) -> figure_lib.Figure:
             100 * share, np.append(left, right[-1]), fill=True, alpha=0.45,
             color=colour, label=name,
         )
+    if quantity == 'latent_abs_max' and method in boxes:
+      panel.axvline(boxes[method], color=drawing.INK, lw=1, ls='--')
+    panel.tick_params(labelbottom=True)
     panel.set_title(style.label(method))
     panel.set_xlabel({
         'log_likelihood': 'log-likelihood (nats)',
         'latent_abs_max': 'largest |latent component|',
     }[quantity])
+  if quantity == 'latent_abs_max':
+    axes[0].set_xlim(left=0)
   axes[0].set_ylabel('% of the set')
   axes[0].legend()
   return figure
@@ -88,19 +96,28 @@ def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
         target = target + 0.25 * (i - (len(tasks) - 1) / 2)  # Side by side.
         shade = 0.45 + 0.5 * i / len(tasks)
         panel.plot(
-            target, observed, marker='osD^vP'[i % 6], ms=4.5, lw=1,
-            color=style.MODE_COLOURS[mode], alpha=shade,
+            target, observed, marker=drawing.MARKERS[i % len(drawing.MARKERS)],
+            ms=4.5, lw=1, color=style.MODE_COLOURS[mode], alpha=shade,
             label=style.task_label(task),
         )
         panel.vlines(
             target, observed, upper, color=style.MODE_COLOURS[mode],
             alpha=shade, lw=0.8,
         )
+    panel.set_ylim(0, 1.1 * _highest(rows))
     panel.set_title(f'{mode} bound')
     panel.set_xlabel('tolerated unsafe share (%)')
   axes[0].set_ylabel('unsafe share of random\nlatents in bound (%)')
   drawing.legend(figure, axes[-1:], 'outside right center', columns=1)
   return figure
+
+
+def _highest(rows: Sequence[Row]) -> float:
+  """The highest share that is drawn, in %; targets beyond it are not."""
+  return 100 * max(
+      np.nanmax([row['unsafe_fraction'], row['unsafe_fraction_upper']])
+      for row in rows
+  )
 
 
 @matplotlib.rc_context(drawing.STYLE)

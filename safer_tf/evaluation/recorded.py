@@ -139,8 +139,8 @@ def base_dir(root_dir: str, has_agents: bool) -> str | None:
     has_agents: whether it has results of agents of its own.
 
   Returns:
-    What was adopted; else the results themselves where nothing else is left
-    of the run they came from; else None.
+    What was adopted; else the results themselves where the run has no agents
+    any more; else None.
   """
   copy = copy_dir(root_dir)
   if os.path.exists(copy):

@@ -51,11 +51,11 @@ def make_report(root_dir: str, films: bool = True) -> str:
         'stages first.'
     )
   body = list(_opening(results))
-  body += outcome.outcome(results.table)
+  body += outcome.outcome(results.table, results.is_of_extraction())
   for name in ('table1', 'ablations'):
     path = os.path.join(layout.results_dir(root_dir), f'{name}.md')
     if results.table(name):
-      files.write_text(path, markdown.results(results.table(name)))
+      files.write_text(path, markdown.results(name, results.table(name)))
     elif os.path.exists(path):
       os.remove(path)
   body += _films(results, root_dir) if films else []
@@ -100,7 +100,8 @@ class _Results:
   def is_of_extraction(self) -> bool:
     """Whether all tasks are those of `envs`, not of the user's own."""
     named = set(self.card.get('by_task', {}))
-    named.update(row['task'] for row in self.table('table1'))
+    for name in ('table1', 'ablations', 'tradeoff'):
+      named.update(row['task'] for row in self.table(name))
     return named <= set(envs.ALL)
 
   def is_empty(self) -> bool:

@@ -139,7 +139,7 @@ def random_latents(size: int, bound: float, seed: int) -> Policy:
   low, high = special.ndtr(-bound), special.ndtr(bound)
 
   def policy(_: ts.TimeStep) -> np.ndarray:
-    # By inversion; in float32 the ends may round outward, hence the clip.
+    # By inversion, whose ends may round outward, hence the clip.
     latent = special.ndtri(rng.uniform(low, high, size))
     return np.clip(latent, -bound, bound).astype(np.float32)
 

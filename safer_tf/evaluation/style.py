@@ -25,7 +25,7 @@ METHODS = {
     'safer_prior_random': Look('SAFER prior, random z', '#9ad0c2'),
     'safer_no_context': Look('SAFER, no safety variable', '#009e73'),
     'safer_deterministic': Look('SAFER, deterministic c', '#d55e00'),
-    'parrot_unsafe': Look('PARROT, with unsafe data', '#a6761d'),
+    'parrot_unsafe': Look('PARROT, with unsafe data', '#b2182b'),
     'safer_unbounded': Look('SAFER, no latent bound', '#7570b3'),
     'safer_lambda': Look('SAFER, the sweep’s lambda', '#56b4a0'),
     'safer_second': Look('SAFER, a second prior', '#4a9bd4'),

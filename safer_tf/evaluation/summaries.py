@@ -97,6 +97,14 @@ def encoder_comparison(rows: Sequence[tables.Row]) -> list[tables.Row]:
   ] + own
 
 
+def of_encoders(rows: Sequence[tables.Row]) -> list[Outcome]:
+  """Summaries of what is compared, which are no variants that compete."""
+  return [
+      each._replace(quoted=False)
+      for each in summaries(encoder_comparison(rows))
+  ]
+
+
 def scores(
     rows: Sequence[tables.Row], column: str, scale: float
 ) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from matplotlib.backends import backend_agg
 
@@ -31,3 +32,19 @@ def test_a_bar_is_the_mean_of_the_method_beside_it():
       names[round(bar.get_y() + bar.get_height() / 2)]: bar.get_width()
       for bar in panel.patches
   } == {'SAC': 2, 'SAFER': 4}
+
+
+def test_names_cover_neither_each_other_nor_the_line():
+  figure, (panel,) = drawing.grid(1, width=4, height=3)
+  points = [(x, x) for x in (0.0, 0.1, 0.2, 1.0)]
+  panel.plot(*zip(*points), 'o-')
+  drawing.name_points(
+      figure, panel, [(f'{x:g}', x, y, '#000000') for x, y in points]
+  )
+  assert [text.get_text() for text in panel.texts] == ['0', '0.1', '0.2', '1']
+  renderer = backend_agg.FigureCanvasAgg(figure).get_renderer()
+  boxes = [text.get_window_extent(renderer) for text in panel.texts]
+  assert sum(box.count_overlaps(boxes) for box in boxes) == len(boxes)
+  for box in boxes:
+    for x in np.linspace(0, 1, 200):
+      assert not box.contains(*panel.transData.transform((x, x)))

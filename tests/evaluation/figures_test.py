@@ -6,6 +6,7 @@ import io
 import pathlib
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import envs
@@ -29,7 +30,7 @@ def test_an_interval_is_drawn_no_longer_than_it_is():
   figure = figures.aggregate([
       _run(seed=seed, eval_success_rate=0.5, violations=value)
       for seed, value in enumerate((10, 20))
-  ])
+  ], {('safer', 'default')})
   bars = [
       line for panel in figure.axes for line in panel.lines
       if len(line.get_xdata()) == 2
@@ -59,21 +60,44 @@ def test_an_arrow_leads_from_a_prior_to_its_flow_trained_anew():
 def test_the_quoted_variant_is_the_filled_one():
   figure = figures.aggregate([
       _run(variant=variant, eval_success_rate=success, violations=1)
-      for variant, success in (('default', 0.5), ('own_range', 0.9))
-  ])
+      for variant, success in (('default', 0.9), ('own_range', 0.5))
+  ], {('safer', 'own_range')})
   usual, own = figure.axes[0].lines
   assert usual.get_markerfacecolor() == 'white'
   assert own.get_markerfacecolor() != 'white'
 
 
-def test_few_violations_are_counted_by_whole_ticks():
+@pytest.mark.parametrize('counts', [False, True])
+def test_few_violations_are_counted_by_whole_ticks(counts):
   figure = figures.curves([
       _run(env_steps=step, violations=violations)
       for step, violations in ((1000, 0), (2000, 1))
-  ], 'violations', 'violations')
+  ], 'violations', 'violations', counts=counts)
   figure.canvas.draw()
-  names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+  panel = figure.axes[0]
+  bottom, top = panel.get_ylim()
+  names = [
+      label.get_text() for label in panel.get_yticklabels()
+      if bottom <= label.get_position()[1] <= top
+  ]
   assert len(names) > 1 and len(set(names)) == len(names)
+
+
+def test_tens_of_violations_are_told_apart_beside_thousands():
+  figure = figures.curves([
+      _run(method=method, env_steps=step, violations=violations)
+      for method, violations in (
+          ('sac', 10_000), ('safer', 20), ('parrot', 60), ('own', 0))
+      for step in (1000, 2000)
+  ], 'violations', 'violations', counts=True)
+  figure.canvas.draw()
+  panel = figure.axes[0]
+  none, safer, parrot, sac = sorted(
+      panel.transData.transform((0, line.get_ydata()[0]))[1]
+      for line in panel.lines
+  )
+  assert none == pytest.approx(panel.get_window_extent().y0)
+  assert min(safer - none, parrot - safer) > 0.05 * (sac - none)
 
 
 def test_every_bound_of_the_sweep_has_a_name_of_its_own():
@@ -176,3 +200,14 @@ def test_the_tradeoff_is_of_means_in_percent_and_of_violations():
   success, violations = (panel.lines[0].get_ydata() for panel in figure.axes)
   np.testing.assert_allclose(success, (37.5, 62.5))
   np.testing.assert_allclose(violations, (10.5, 20.5))
+
+
+def test_tasks_of_a_sweep_are_told_apart():
+  figure = figures.tradeoff([
+      _run(
+          task=task, latent_bound=bound, max_unsafe_fraction=bound / 10,
+          eval_success_rate=0.5, violations=10,
+      ) for task in envs.EVALUATION for bound in (1, 2)
+  ])
+  handles, _ = figure.axes[0].get_legend_handles_labels()
+  assert len({handle.get_marker() for handle in handles}) == len(handles) == 6

@@ -225,7 +225,7 @@ def test_what_histograms_leave_out_is_by_set():
 
 def test_figures_of_a_protocol_are_of_its_own_learning_agents(monkeypatch):
   for name in ('curves', 'frontier', 'aggregate'):
-    monkeypatch.setattr(figures, name, lambda rows, *_: rows)
+    monkeypatch.setattr(figures, name, lambda rows, *_, **__: rows)
   rows = [
       _bound('safer', 0.5, task=task, protocol=protocol)
       for protocol in ('held_out', 'seen') for task in (_FIRST, _SECOND)
@@ -282,10 +282,10 @@ def test_curves_are_drawn_in_the_unit_of_their_axis():
       panel = entry.draw().axes[0]
       drawn[entry.name] = panel.get_ylabel(), *panel.lines[0].get_ydata()
   assert drawn == {
-      'success': ('success (%)', 50),
+      'success': ('success in training (%)', 50),
       'violations': ('violations so far', 10),
       'violations_last_1000': ('violations per 1,000 steps', 7),
-      'figure9_success': ('success (%)', 50),
+      'figure9_success': ('success in training (%)', 50),
       'figure9_violations': ('violations per 1,000 steps', 7),
   }
 

@@ -10,7 +10,7 @@ _FIRST, _SECOND = envs.EVALUATION[:2]
 
 
 def _lines(rows):
-  return markdown.results(rows).splitlines()
+  return markdown.results('table1', rows).splitlines()
 
 
 def test_cells_are_means_and_deviations_over_seeds():

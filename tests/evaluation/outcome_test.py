@@ -16,7 +16,7 @@ _FIRST, _SECOND = envs.EVALUATION[:2]
 
 def _page(table1, ablations=()):
   tables = {'table1': table1, 'ablations': list(ablations)}
-  return ''.join(outcome.outcome(lambda name: tables.get(name, [])))
+  return ''.join(outcome.outcome(lambda name: tables.get(name, []), True))
 
 
 def _run(*args, **values):

@@ -27,6 +27,17 @@ def test_calibration_draws_each_modes_shares_at_their_targets():
     )
 
 
+def test_calibration_shows_what_lies_near_nothing_too():
+  figure = prior_figures.calibration([
+      {
+          'mode': 'exact', 'task': _TASK, 'max_unsafe_fraction': target,
+          'unsafe_fraction': share, 'unsafe_fraction_upper': upper,
+      } for target, share, upper in ((0.0, 0.002, 0.01), (0.45, 0.04, 0.05))
+  ])
+  bottom, top = figure.axes[0].get_ylim()
+  assert bottom == 0 and 5 < top < 6
+
+
 def test_histograms_tell_safe_from_unsafe():
   shares = {'safe': (0.75, 0.25), 'unsafe': (0.125, 0.5)}
   figure = prior_figures.histograms([
@@ -35,7 +46,9 @@ def test_histograms_tell_safe_from_unsafe():
           'unsafe': int(name == 'unsafe'), 'left': left, 'right': left + 1,
           'share': share,
       } for name, found in shares.items() for left, share in enumerate(found)
-  ], 'latent_abs_max')
+  ], 'latent_abs_max', {'safer': 0.5, 'parrot': 1.0})
+  box, = figure.axes[0].lines
+  assert box.get_xdata() == [0.5, 0.5] and figure.axes[0].get_xlim()[0] == 0
   for drawn in figure.axes[0].patches:
     np.testing.assert_allclose(
         drawn.get_data().values, 100 * np.array(shares[drawn.get_label()])

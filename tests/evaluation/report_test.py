@@ -71,6 +71,23 @@ def test_the_page_of_other_tasks_does_not_speak_of_ours(tmp_path):
     assert text not in page, text
 
 
+def test_other_tasks_of_ablations_alone_are_not_played_as_ours(tmp_path):
+  root_dir = str(tmp_path)
+  runs.agent(root_dir, 'safer_refit', 0, task='pour')
+  path = os.path.join(
+      layout.agent_dir(root_dir, 'seen', 'pour', 'safer_refit', 'default', 0),
+      layout.EVALUATION,
+  )
+  files.write_json(path, {
+      **files.read_json(path, 'it'), 'replays': {'safe': {
+          'seed': 1, 'success': True, 'actions': [[0.0]], 'unsafe': [False],
+      }},
+  })
+  with open(report.make_report(root_dir), encoding='utf-8') as file:
+    page = file.read()
+  assert 'pour' in page and 'robot' not in page
+
+
 def test_everything_comes_again_from_the_results_alone(root, tmp_path):
   source = layout.results_dir(root)
   target = layout.results_dir(str(tmp_path))
@@ -198,9 +215,10 @@ def test_own_encoders_have_a_table_of_their_own(root):
       for row in rows if row['method'] == 'sac'
   ]
   page = ''.join(outcome.outcome(
-      lambda name: [*rows, *own] if name == 'table1' else []
+      lambda name: [*rows, *own] if name == 'table1' else [], True
   ))
   before, after = page.split('Image encoders')
   for number in ('777', '888'):
     assert number not in before and number in after
   assert 'PARROT' not in after and '240' in after  # SAC's usual rows.
+  assert '*' not in after  # They are no variants that compete.
