@@ -24,7 +24,7 @@ def main(_: list[str]) -> None:
       bindings=given.gin_bindings, only=given.only, tasks=given.tasks,
       methods=given.methods, seeds=given.seeds,
       executor=given.executor, address=given.address, workers=given.workers,
-      recorded=given.recorded,
+      recorded=given.recorded, dry_run=given.dry_run,
   )
 
 
@@ -49,6 +49,9 @@ def run() -> None:
   flags.DEFINE_string(
       'recorded', None, 'Directory of result tables of earlier runs of the '
       'same config, e.g. results: what they hold is not run again.'
+  )
+  flags.DEFINE_bool(
+      'dry_run', False, 'Only say which cells would be run; nothing is written.'
   )
   flags.DEFINE_integer(
       'workers', None, 'Cells at a time; one for each core if not given.',

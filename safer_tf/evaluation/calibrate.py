@@ -66,6 +66,10 @@ def calibrate(
       'the latent bounds of a prior, which compute_assurance writes; run it '
       'first', ('table',),
   )
+  inputs = provenance.hashes({
+      name: os.path.join(directory, name)
+      for name in (layout.PRIOR_SPEC, layout.ASSURANCE)
+  })
   loaded = export.load_prior(directory, prior=prior)
   recorder = rollouts.Recorder(make_env(task))
   bounds = sorted({row['latent_bound'] for row in assurance['table']} - {0.0})
@@ -78,7 +82,9 @@ def calibrate(
         ) for bound in bounds
     }
   recorder.close()
-  record = provenance.record(seed, wall_seconds=time.time() - start)
+  record = provenance.record(
+      seed, inputs, wall_seconds=time.time() - start
+  )
   common = {
       'task': task, 'prior': prior, 'protocol': protocol, 'seed': seed,
       'git_revision': record['git_revision'], 'action_source': _SOURCE,

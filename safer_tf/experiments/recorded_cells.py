@@ -140,6 +140,24 @@ def made_from(directory: str) -> dict[str, str]:
   return found
 
 
+def seeds(directory: str) -> dict[str, int]:
+  """Seeds of recorded data and priors, by the name of their cell.
+
+  Args:
+    directory: of the recorded tables.
+  """
+  found = {}
+  for record in recorded.read(directory, recorded.PROVENANCE):
+    kind, *place = record['stage'].split('/')
+    if record.get('seed') is None:
+      continue
+    if record['stage'] == layout.DATA_DIR:
+      found['data'] = record['seed']
+    elif kind == layout.PRIORS_DIR and len(place) == 2:
+      found[f'prior/{"/".join(place)}'] = record['seed']
+  return found
+
+
 def learning(directory: str) -> dict[str, dict[str, Any]]:
   """How recorded agents learnt.
 

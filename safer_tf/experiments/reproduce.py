@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import glob
 import os
-from typing import Callable, Mapping, Sequence
+import tempfile
+from typing import Callable, List, Mapping, Sequence
 
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -13,6 +15,7 @@ from safer_tf.common import layout
 from safer_tf.evaluation import prior_rollouts
 from safer_tf.evaluation import recorded as recorded_lib
 from safer_tf.evaluation import report
+from safer_tf.evaluation import tables
 from safer_tf.experiments import builder
 from safer_tf.experiments import cells
 from safer_tf.experiments import executor as executor_lib
@@ -23,6 +26,7 @@ from safer_tf.experiments import wanted
 from safer_tf.experiments import wanted_agents
 
 EXECUTORS = ('local', 'ray')
+_Build = Callable[[matrix_lib.Matrix], List[cells.Cell]]
 
 
 def reproduce(
@@ -38,7 +42,8 @@ def reproduce(
     address: str | None = None,
     workers: int | None = None,
     recorded: str | None = None,
-) -> str:
+    dry_run: bool = False,
+) -> str | None:
   """Carries out what is not finished of the matrix; then makes the report.
 
   Args:
@@ -56,9 +61,10 @@ def reproduce(
     recorded: directory of result tables of earlier runs of the same config.
       What they hold counts as finished, and enters this run's report, also
       that of later calls.
+    dry_run: only says what would be run, and writes nothing.
 
   Returns:
-    Path of the report.
+    Path of the report; None of a dry run.
 
   Raises:
     UserError: some cells failed (all others were carried out), or the
@@ -81,9 +87,13 @@ def reproduce(
         'parts '
         f'{", ".join(matrix.parts)}, methods {", ".join(matrix.methods)}.'
     )
-  todo = cells.without_unneeded(
-      _checked(todo, build, root_dir, recorded, gin_files, bindings)
-  )
+  todo = cells.without_unneeded(_checked(
+      todo, _of_other_seeds(todo, matrix, build, root_dir), build, root_dir,
+      recorded, gin_files, bindings, keep=not dry_run,
+  ))
+  if dry_run:
+    _print_plan(todo)
+    return None
   log_dir = os.path.join(root_dir, layout.LOGS_DIR)
   cells_file = os.path.join(root_dir, layout.CELLS)
   before = _outcomes(cells_file)
@@ -109,21 +119,45 @@ def reproduce(
   return path
 
 
+def _of_other_seeds(
+    todo: Sequence[cells.Cell], matrix: matrix_lib.Matrix, build: _Build,
+    root_dir: str,
+) -> list[cells.Cell]:
+  """Finished agents that the report's means are over beside those of `todo`."""
+  pattern = os.path.join(
+      glob.escape(root_dir), layout.AGENTS_DIR, *'****', 'seed*'
+  )
+  seeds = {path.rpartition('seed')[2] for path in glob.glob(pattern)}
+  seeds = sorted(filter(str.isdecimal, seeds))
+  known = {cell.name for cell in todo}
+  return [
+      cell for cell in build(matrix.narrowed((), (), (), seeds))
+      if cell.kind in ('agent', 'evaluate') and cell.name not in known
+      and os.path.exists(cell.finished_file)
+  ] if seeds else []
+
+
 def _checked(
-    todo: Sequence[cells.Cell],
-    build: Callable[[matrix_lib.Matrix], list[cells.Cell]], root_dir: str,
-    recorded: str | None, gin_files: Sequence[str], bindings: Sequence[str],
+    todo: Sequence[cells.Cell], others: Sequence[cells.Cell], build: _Build,
+    root_dir: str, recorded: str | None, gin_files: Sequence[str],
+    bindings: Sequence[str], keep: bool,
 ) -> Sequence[cells.Cell]:
-  """The cells, recorded ones marked, if all results are of this config."""
+  """The cells, recorded ones marked, if all results are of this config.
+
+  Those of `others` too: means must not be over agents of two kinds. The run
+  gets its copy of what is recorded if that is to be kept.
+  """
   copy = recorded_lib.copy_dir(root_dir)
   # Adopted by an earlier call, they enter this one's report too.
   source = recorded or (copy if os.path.exists(copy) else None)
   if source is None:
-    wanted.check(todo, _config(), gin_files, bindings)
+    _check_here([*todo, *others], root_dir, gin_files, bindings)
     return todo
-  with recorded_lib.adopting(source, root_dir) as copy:
+  with tempfile.TemporaryDirectory() as scratch, recorded_lib.adopting(
+      source, root_dir if keep else scratch
+  ) as copy:
     learnt = recorded_cells.learning(copy)
-    # Of all seeds and methods: means must not be over agents of two kinds.
+    # Of all methods too, as what differs is left out.
     seeds = sorted({run.rpartition('seed')[2] for run in learnt})
     different = wanted_agents.learnt_otherwise(
         build(matrix_lib.Matrix().narrowed((), (), (), seeds)), learnt,
@@ -131,9 +165,31 @@ def _checked(
     )
     if different:
       _leave_out(different, source, copy)
-    marked = _with_recorded(todo, copy, root_dir)
-    wanted.check(marked, _config(), gin_files, bindings)
+    marked = _with_recorded(todo, copy, root_dir, gin_files, bindings)
+    _check_here([*marked, *others], root_dir, gin_files, bindings)
   return marked if recorded else todo
+
+
+def _check_here(
+    here: Sequence[cells.Cell], root_dir: str, gin_files: Sequence[str],
+    bindings: Sequence[str],
+) -> None:
+  """Refuses what this run directory holds of another config or prior."""
+  wanted.check(here, _config(), gin_files, bindings)
+  wanted.check_priors(here, root_dir, wanted_agents.made_from(here))
+
+
+def _print_plan(todo: Sequence[cells.Cell]) -> None:
+  """Names the cells that are not finished, and counts them by kind."""
+  left = [cell for cell in todo if not cell.finished]
+  for cell in left:
+    print(cell.name)
+  kinds = collections.Counter(cell.kind for cell in left)
+  counts = ', '.join(f'{count} {kind}' for kind, count in kinds.items())
+  print(
+      f'{len(left)} of {len(todo)} cells would be run'
+      f'{f" ({counts})" if left else ""}.', flush=True,
+  )
 
 
 def _outcomes(path: str) -> dict[str, str]:
@@ -147,7 +203,8 @@ def _outcomes(path: str) -> dict[str, str]:
 
 
 def _with_recorded(
-    todo: Sequence[cells.Cell], copy: str, root_dir: str
+    todo: Sequence[cells.Cell], copy: str, root_dir: str,
+    gin_files: Sequence[str], bindings: Sequence[str],
 ) -> list[cells.Cell]:
   """The cells, those marked whose results earlier runs recorded."""
   known = recorded_cells.finished_cells(copy, _config())
@@ -155,7 +212,14 @@ def _with_recorded(
       dataclasses.replace(cell, recorded=True) if cell.name in known else cell
       for cell in todo
   ]
-  wanted.check_recorded(marked, root_dir, recorded_cells.made_from(copy))
+  wanted.check_seeds(marked, root_dir, recorded_cells.seeds(copy))
+  wanted.check_priors(marked, root_dir, recorded_cells.made_from(copy))
+  wanted.check_recorded_calibrations(
+      marked, recorded_lib.groups(copy, 'calibration')
+  )
+  wanted.check_recorded_sweep(
+      marked, tables.read(copy, 'prior_sweep'), gin_files, bindings
+  )
   return marked
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from safer_tf.common import errors
 from safer_tf.common import layout
@@ -60,18 +60,97 @@ def check(
       in_force.parse(gin_files, bindings)
 
 
-def check_recorded(
-    todo: Sequence[cells.Cell], root_dir: str, made_from: Mapping[str, str]
+def check_seeds(
+    todo: Sequence[cells.Cell], root_dir: str, seeds: Mapping[str, int]
 ) -> None:
-  """Checks that what is run and what is recorded share their priors.
+  """Checks that what is recorded is of the seed that is asked for.
 
   Args:
     todo: all cells.
     root_dir: run directory.
-    made_from: hash of the prior's card by a recorded agent's cell.
+    seeds: of recorded data and priors, by the name of their cell.
 
   Raises:
-    UserError: recorded agents were made from another prior, or from one that
+    UserError: data or a prior are recorded with another seed.
+  """
+  for cell in todo:
+    asked = cell.given('seed')
+    if cell.name in seeds and asked and int(asked[0]) != seeds[cell.name]:
+      raise errors.UserError(
+          f'{cell.name} is recorded with seed {seeds[cell.name]}; by --seed it '
+          f'is {asked[0]}. Give the recorded --seed, or leave --recorded out '
+          f'and remove {recorded.copy_dir(root_dir)}.'
+      )
+
+
+def check_recorded_calibrations(
+    todo: Sequence[cells.Cell],
+    calibrations: Mapping[tuple, Sequence[Mapping[str, Any]]],
+) -> None:
+  """Checks that recorded rollouts are of the bounds that are here.
+
+  Args:
+    todo: all cells.
+    calibrations: recorded rows by protocol, prior and task.
+
+  Raises:
+    UserError: a prior's assurance gives other bounds.
+  """
+  marked = {cell.name: cell for cell in todo if cell.recorded}
+  for (protocol, prior, task), rows in calibrations.items():
+    cell = marked.get(f'calibrate/{protocol}/{prior}/{task}')
+    if cell is not None:
+      wanted_priors.check_bounds(
+          f'The recorded calibration of {protocol}/{prior} on {task}', rows,
+          cell.given('root_dir')[0],
+      )
+
+
+def check_recorded_sweep(
+    todo: Sequence[cells.Cell], rows: Sequence[Mapping[str, Any]],
+    gin_files: Sequence[str], bindings: Sequence[str],
+) -> None:
+  """Checks that recorded priors of the sweep had the values they have now.
+
+  Args:
+    todo: all cells.
+    rows: of `prior_sweep`.
+    gin_files: those in force; each prior's own come and go meanwhile.
+    bindings: likewise.
+
+  Raises:
+    UserError: one was trained with another value.
+  """
+  marked = {cell.name: cell for cell in todo if cell.recorded}
+  try:
+    for row in rows:
+      cell = marked.get(f'prior/{row["protocol"]}/{row["prior"]}')
+      if cell is None:
+        continue
+      in_force.parse(cell.given('gin_file'), cell.given('gin_bindings'))
+      for name in ('unsafe_weight', 'optimizer', 'learning_rate'):
+        asked = in_force.value(f'train_prior.{name}', row[name])
+        if asked != row[name]:
+          raise errors.UserError(
+              f'{cell.name} is recorded with {name} {row[name]}; asked for is '
+              f'{asked}. Give it another name in Matrix.prior_sweep.'
+          )
+  finally:
+    in_force.parse(gin_files, bindings)
+
+
+def check_priors(
+    todo: Sequence[cells.Cell], root_dir: str, made_from: Mapping[str, str]
+) -> None:
+  """Checks that what is run and what is finished share their priors.
+
+  Args:
+    todo: all cells.
+    root_dir: run directory.
+    made_from: hash of the prior's card by a finished agent's cell.
+
+  Raises:
+    UserError: finished agents were made from another prior, or from one that
       is not there and would be trained anew for the rest.
   """
   missing = {
@@ -81,7 +160,7 @@ def check_recorded(
   finished = {cell.name: cell.finished for cell in todo}
   for cell in todo:
     expected = made_from.get(cell.name)
-    if not cell.recorded or expected is None:
+    if not cell.finished or expected is None:
       continue
     for need in cell.needs:
       kind, _, place = need.partition('/')
@@ -90,10 +169,13 @@ def check_recorded(
       directory = layout.export_dir(root_dir, *place.split('/'))
       if wanted_priors.card_hash(directory) != expected:
         raise errors.UserError(
-            f'{cell.name} is recorded as made from another prior than '
-            f'{directory} {"holds" if finished[need] else "would hold"} (its '
+            f'{cell.name} is {"recorded" if cell.recorded else "there"}, made '
+            f'from another prior than {directory} '
+            f'{"holds" if finished[need] else "would hold"} (its '
             f'{layout.PRIOR_SPEC} had the hash {expected[:12]}). Copy the '
-            'priors that belong to the recorded results into --root_dir, or '
-            'leave --recorded out and remove '
-            f'{recorded.copy_dir(root_dir)}.'
+            'priors that belong to it into --root_dir, or ' + (
+                'leave --recorded out and remove '
+                f'{recorded.copy_dir(root_dir)}.' if cell.recorded
+                else 'choose another --root_dir.'
+            )
         )

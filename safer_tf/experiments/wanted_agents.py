@@ -83,6 +83,27 @@ def learning_of(
   return found
 
 
+def made_from(todo: Sequence[cells.Cell]) -> dict[str, str]:
+  """The priors of the agents that are here.
+
+  Args:
+    todo: cells of any kind.
+
+  Returns:
+    Hash of the prior's card by the name of the agent's cell.
+  """
+  found = {}
+  for cell in todo:
+    path = os.path.join(os.path.dirname(cell.finished_file), layout.SETTINGS)
+    if cell.kind == 'agent' and os.path.exists(cell.finished_file) and (
+        os.path.exists(path)
+    ):
+      card = files.read_json(path, 'the settings of an agent').get('prior_spec')
+      if card:
+        found[cell.name] = card
+  return found
+
+
 def learnt_otherwise(
     todo: Sequence[cells.Cell], learnt: Mapping[str, Mapping[str, Any]],
     gin_files: Sequence[str], bindings: Sequence[str],
@@ -149,7 +170,7 @@ def _check_prior_of(
   before = files.read_json(path, 'the settings of an agent')
   prior = layout.export_dir(root_dir, found['protocol'], found['prior'])
   known, now = before.get('prior_spec'), wanted_priors.card_hash(prior)
-  # A prior that is gone is trained again, and compared then, if it is needed.
+  # Of one that is gone: `wanted.check_priors`.
   if None not in (known, now) and known != now:
     raise errors.UserError(
         f'{directory} holds an agent that was trained with another prior than '

@@ -166,10 +166,7 @@ def check_calibration(cell: cells.Cell, config: recorded_cells.Config) -> None:
         f'{cell.finished_file} was written by an earlier release, without '
         f'upper bounds. {REMEDY} file.'
     )
-  for row in rows:
-    check_box_of(cell.finished_file, {**row, 'assurance_mode': row['mode']}, {
-        'latent_bound': latent_bound.ASSURANCE, 'bound_prior': row['prior'],
-    }, *cell.given('root_dir'))
+  check_bounds(cell.finished_file, rows, *cell.given('root_dir'))
   _check_covered(cell, rows)
   # No rows: no bound of this prior admits an action.
   enough = config.calibration_steps
@@ -179,6 +176,25 @@ def check_calibration(cell: cells.Cell, config: recorded_cells.Config) -> None:
         f'{cell.finished_file} holds bounds calibrated by {steps} steps; asked '
         f'for are {enough}. {REMEDY} file.'
     )
+
+
+def check_bounds(
+    what: str, rows: Sequence[Mapping[str, Any]], root_dir: str
+) -> None:
+  """Calibrated bounds must be those that their prior's assurance gives.
+
+  Args:
+    what: was calibrated, for the message.
+    rows: of `calibration`.
+    root_dir: run directory.
+
+  Raises:
+    UserError: the assurance gives another by now.
+  """
+  for row in rows:
+    check_box_of(what, {**row, 'assurance_mode': row['mode']}, {
+        'latent_bound': latent_bound.ASSURANCE, 'bound_prior': row['prior'],
+    }, root_dir)
 
 
 def _check_covered(

@@ -371,3 +371,47 @@ def test_recorded_agents_of_other_seeds_are_compared_too(
   finally:
     gin.clear_config()
   assert not tables.read(recorded_lib.copy_dir(str(tmp_path)), 'table1')
+
+
+def test_agents_of_other_seeds_that_are_here_are_compared_too(
+    tmp_path, monkeypatch
+):
+  name = f'seen/{envs.EVALUATION[0]}/sac/default/seed'
+  directory = tmp_path / layout.AGENTS_DIR / f'{name}1'
+  files.write_json(str(directory / layout.RESULT), {
+      'method': 'sac', 'variant': 'default', 'env_steps': 8_000,
+      'latent_bound': None, 'max_unsafe_fraction': None,
+      'assurance_mode': None,
+  })
+  monkeypatch.setattr(builder.Builder, 'build', lambda _, chosen: [
+      cells.Cell(
+          f'agent/{name}{seed}', 'none', ('--gin_file=methods/sac.gin',),
+          str(tmp_path / layout.AGENTS_DIR / f'{name}{seed}' / layout.RESULT),
+      ) for seed in chosen.seeds
+  ])
+  try:
+    with pytest.raises(errors.UserError, match='an agent of 8000 steps'):
+      reproduce.reproduce(str(tmp_path), seeds=['0'], dry_run=True)
+  finally:
+    gin.clear_config()
+
+
+def test_a_dry_run_names_what_is_left_and_writes_nothing(
+    run, tmp_path, capsys
+):
+  source = str(tmp_path / 'old')
+  tables.write(source, 'table1', [{
+      'protocol': 'seen', 'task': envs.EVALUATION[0],
+      'method': 'safer_prior_zero', 'variant': 'default', 'seed': 0,
+      'eval_episodes': 100,
+  }])
+  before = sorted(tmp_path.rglob('*'))
+  name = f'seen/{envs.EVALUATION[0]}/safer_prior_zero/default/seed0'
+  assert run(
+      {f'evaluate/{name}': '', 'agent/new': 'raise SystemExit("was run")'},
+      recorded=source, dry_run=True,
+  ) is None
+  assert capsys.readouterr().out.splitlines() == [
+      'agent/new', '1 of 2 cells would be run (1 agent).'
+  ]
+  assert sorted(tmp_path.rglob('*')) == before
