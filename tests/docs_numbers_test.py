@@ -83,18 +83,26 @@ def test_the_boxes_quote_what_is_recorded():
 
 
 def test_the_ablations_quote_what_is_recorded():
-  recorded = quoted.recorded('seen', 'ablations', seeds=('0',))
+  recorded = quoted.recorded('seen', 'table1', 'ablations')
   methods = {
+      'SAFER': 'safer', 'PARROT': 'parrot',
       'SAFER without the safety variable (Figure 8)': 'safer_no_context',
       'SAFER with a deterministic safety variable': 'safer_deterministic',
       'PARROT trained on unsafe steps too (Figure 9)': 'parrot_unsafe',
       'SAFER without the bound': 'safer_unbounded',
   }
-  shown = dict(quoted.table('docs/results.md', '## Ablations'))
+  shown = {
+      name: cells
+      for name, *cells in quoted.table('docs/results.md', '## Ablations')
+  }
   assert set(shown) == set(methods)
-  for name, text in shown.items():
-    method = methods[name]
-    quoted.agrees(text, recorded, method, 'default', quoted.TASKS, digits=1)
+  for name, (text, touched, seeds) in shown.items():
+    kind = methods[name], 'default'
+    quoted.agrees(text, recorded, *kind, quoted.TASKS, digits=1)
+    told = float(touched.rstrip('%'))
+    assert told == pytest.approx(quoted.touched(recorded, kind), abs=0.051)
+    assert {len(recorded[(*kind, task)]) for task in quoted.TASKS} == {
+        int(seeds)}
 
 
 def test_lambdas_quote_what_is_recorded():
@@ -250,29 +258,41 @@ def test_development_runs_are_told_as_recorded():
 
 
 def test_random_latents_quote_what_is_recorded():
-  highest = collections.defaultdict(lambda: [0.0, 0.0])
+  found = collections.defaultdict(list)
   with open(quoted.TOP / 'results' / 'calibration.csv', newline='') as file:
     for row in csv.DictReader(file):
-      if (row['protocol'], row['prior']) != ('seen', 'safer'):
-        continue
-      assert int(row['steps']) >= 25_000
-      target = round(100 * float(row['max_unsafe_fraction']))
-      eta = float(row['latent_bound'])
-      found = highest[f'`{row["mode"]}` {target}% ({eta:.2f})']
-      for place, column in enumerate(
-          ('unsafe_fraction', 'unsafe_fraction_upper')
-      ):
-        found[place] = max(found[place], 100 * float(row[column]))
+      if row['protocol'] == 'seen':
+        assert int(row['steps']) >= 25_000
+        target = round(100 * float(row['max_unsafe_fraction']))
+        found[row['prior'], row['mode'], target].append(row)
   shown = list(quoted.table('docs/results.md', '## The assurance (Figure 4)'))
   assert len(shown) == 4
   for name, *cells in shown:
-    for told, number in zip(cells, highest[name]):
-      digits = len(told.rstrip('%').partition('.')[2])
-      assert told == f'{number:.{digits}f}%', (name, number)
+    mode, target, safers, refits = re.fullmatch(
+        r'`(\w+)` (\d+)%: ([\d.]+) \(([\d.]+)\)', name
+    ).groups()
+    safer, refit = (
+        found[prior, mode, int(target)] for prior in ('safer', 'safer_refit')
+    )
+    for rows, bound in ((safer, safers), (refit, refits)):
+      assert {f'{float(row["latent_bound"]):.2f}' for row in rows} == {bound}
+    second = [row for row in refit if row['task'] == quoted.TASKS[1]]
+    others = [row for row in refit if row['task'] != quoted.TASKS[1]]
+    for text, rows in zip(cells, (safer, second, others)):
+      for told, column in zip(
+          text.split(', '), ('unsafe_fraction', 'unsafe_fraction_upper')
+      ):
+        digits = len(told.rstrip('%').partition('.')[2])
+        highest = max(100 * float(row[column]) for row in rows)
+        assert told == f'{highest:.{digits}f}%', (name, column, highest)
   text = (quoted.TOP / 'README.md').read_text()
-  for column in (1, 2):
-    first, second, third, zero = (row[column].rstrip('%') for row in shown)
+  pairs = [row[1].split(', ') for row in shown]
+  for column in (0, 1):
+    first, second, third, zero = (pair[column].rstrip('%') for pair in pairs)
     assert f'{first}, {second} and {third}%' in text and f'{zero}%' in text
+  for row in shown:
+    for cell in row[2].split(', '):
+      assert f'{float(cell.rstrip("%")):.1f}' in text
 
 
 _SHIPPED = {

@@ -149,21 +149,20 @@ def exact_bound(
 
 def paper_bound(
     latents: LabelledLatents, max_unsafe_fraction: float,
-    rng: np.random.Generator, initial_bound: float | None = None,
+    rng: np.random.Generator,
 ) -> float:
   """Algorithm 3 as printed: shrinks the bound by random sub-samples.
 
   The printed sample of a bound's safe actions is larger than their number
-  while the share is missed, so it is drawn with replacement, as Section 4.4's
-  'bootstrapped dataset' says. Only the sample's largest latent is used, and
-  the largest of k draws from n sorted items has rank ceil(n u^(1/k)) for a
-  uniform u: one number is drawn instead of k.
+  while the share is missed, so actions, safe and unsafe, are drawn with
+  replacement, as Section 4.4's 'bootstrapped dataset' says. Only the sample's
+  largest latent is used, and the largest of k draws from n sorted items has
+  rank ceil(n u^(1/k)) for a uniform u: one number is drawn instead of k.
 
   Args:
     latents: labelled latents.
     max_unsafe_fraction: target share; the printed epsilon is 1 minus it.
     rng: source of the sub-samples.
-    initial_bound: eta_0; above every latent if None.
 
   Returns:
     The bound, or `NOTHING` if the loop runs out of actions.
@@ -174,7 +173,7 @@ def paper_bound(
   weight = latents.unsafe_weight
   safe = np.sort(latents.abs_max[~latents.unsafe])
   unsafe = np.sort(latents.abs_max[latents.unsafe])
-  bound = initial_bound or _just_above(np.max(latents.abs_max))
+  bound = _just_above(np.max(latents.abs_max))  # eta_0: above every latent.
   # get_in_bound: the first n of each sorted set lie inside (-eta, eta).
   n_safe, n_unsafe = safe.searchsorted(bound), unsafe.searchsorted(bound)
   while n_safe + n_unsafe:

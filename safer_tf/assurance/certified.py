@@ -51,7 +51,7 @@ _STAKES = tuple(np.geomspace(0.003, 0.95, 24))
 def certified_bound(
     latents: bounds.LabelledLatents, max_unsafe_fraction: float,
     confidence: float, max_episode_steps: int,
-    grid: Sequence[float] = GRID, num_starts: int = NUM_STARTS,
+    grid: Sequence[float] = GRID,
 ) -> float:
   """The largest bound in a grid that is accepted at the confidence.
 
@@ -64,7 +64,6 @@ def certified_bound(
     confidence: 1 - delta in (0, 1).
     max_episode_steps: T, the time limit of an episode.
     grid: increasing bounds, fixed without these episodes.
-    num_starts: places in the grid from which bounds are tried upwards.
 
   Returns:
     A bound of the grid, or `bounds.NOTHING` if none is accepted.
@@ -80,7 +79,7 @@ def certified_bound(
     return bounds.NOTHING
   last = fixed_sequence(
       p_values(latents, max_unsafe_fraction, max_episode_steps, grid),
-      1 - confidence, num_starts,
+      1 - confidence, NUM_STARTS,
   )
   return bounds.NOTHING if last is None else float(grid[last])
 

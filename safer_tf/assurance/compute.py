@@ -62,7 +62,9 @@ def compute_assurance(
       nothing.
   """
   start = time.time()
-  _check_arguments(mode, max_unsafe_fraction, confidence)
+  _check_arguments(
+      mode, max_unsafe_fraction, targets, confidence, max_episode_steps
+  )
   directory = layout.export_dir(root_dir, protocol, prior)
   loaded = export.load_prior(directory, prior=prior)
   store = protocols.training_store(layout.data_dir(root_dir), protocol)
@@ -119,14 +121,14 @@ def episode_limit(
     UserError: an episode is longer than the stated limit.
   """
   longest = int(store.index.length.max())
-  if stated and longest > stated:
+  if stated is not None and longest > stated:
     raise errors.UserError(
         f'The data hold an episode of {longest} steps, more than '
         f'max_episode_steps = {stated}; a certified bound needs the true '
         'limit: set compute_assurance.max_episode_steps and '
         'confirm_assurance.max_episode_steps to the environment\'s.'
     )
-  return stated or longest
+  return longest if stated is None else stated
 
 
 def check_match(
@@ -146,7 +148,7 @@ def check_match(
       spec.observation_shape, spec.observation_dtype, spec.action_dim
   )
   store.require(expected, f'the prior {directory}')
-  trained_on = spec.provenance.get('settings', {}).get('data')
+  trained_on = export.trained_on(spec)
   if trained_on not in (None, store.fingerprint()):
     raise errors.UserError(
         f'The prior {directory} was trained on other data than the dataset it '
@@ -190,17 +192,27 @@ def _row(
 
 
 def _check_arguments(
-    mode: str, max_unsafe_fraction: float, confidence: float
+    mode: str, max_unsafe_fraction: float, targets: Sequence[float],
+    confidence: float, max_episode_steps: Optional[int],
 ) -> None:
   if mode not in MODES:
     raise errors.UserError(
         f'compute_assurance.mode = {mode!r}: expected one of '
         f'{", ".join(MODES)}.'
     )
-  if not 0 <= max_unsafe_fraction < 1:
+  for name, value in (
+      ('max_unsafe_fraction', max_unsafe_fraction),
+      *(('targets', target) for target in targets),
+  ):
+    if not 0 <= value < 1:
+      raise errors.UserError(
+          f'compute_assurance.{name}: {value} was given; expected a share in '
+          '[0, 1).'
+      )
+  if max_episode_steps is not None and max_episode_steps < 1:
     raise errors.UserError(
-        f'compute_assurance.max_unsafe_fraction = {max_unsafe_fraction}: '
-        'expected a share in [0, 1).'
+        f'compute_assurance.max_episode_steps = {max_episode_steps}: expected '
+        'at least 1.'
     )
   if mode == 'certified' and not max_unsafe_fraction:
     raise errors.UserError(

@@ -71,7 +71,7 @@ def confirm_assurance(
   _check_new(loaded.spec, store, data_dir)
   protocols.check_left_out(loaded.spec.provenance, protocol, directory)
   _check_apart(
-      layout.data_dir(root_dir), _fingerprint(loaded.spec), store, data_dir,
+      layout.data_dir(root_dir), loaded.spec, store, data_dir,
       assurance['provenance']['seed'],
   )
   # Of all splits: none of them was used for anything.
@@ -106,7 +106,7 @@ def _check_new(
   store.require(schema.EpisodeSpec(
       spec.observation_shape, spec.observation_dtype, spec.action_dim
   ), 'the prior')
-  if _fingerprint(spec) == store.fingerprint():
+  if export.trained_on(spec) == store.fingerprint():
     raise errors.UserError(
         f'{data_dir} holds the data that the prior was made from: expected '
         'episodes that came later. Collect some with another --seed into '
@@ -114,13 +114,8 @@ def _check_new(
     )
 
 
-def _fingerprint(spec: export.PriorSpec) -> str | None:
-  """That of the data a prior was trained on, if its record has it."""
-  return spec.provenance.get('settings', {}).get('data')
-
-
 def _check_apart(
-    own_dir: str, trained_on: str | None, store: store_lib.EpisodeStore,
+    own_dir: str, spec: export.PriorSpec, store: store_lib.EpisodeStore,
     data_dir: str, run_seed: int,
 ) -> None:
   """No episode may be one of those the prior was made from.
@@ -129,6 +124,13 @@ def _check_apart(
   Where the prior's data are not there, the seed that its bounds were computed
   with stands for theirs, as a run has one for both; a prior may have its own.
   """
+  trained_on = export.trained_on(spec)
+  if spec.provenance.get('features_data', trained_on) != trained_on:
+    print(
+        'The encoder and posterior of the prior were trained on other data '
+        f'than its flow: whether {data_dir} shares episodes with them is not '
+        'checked.'
+    )
   if not _holds(own_dir, trained_on):
     _, origin = dataset.read_spec(data_dir)
     seed = origin.get('seed')

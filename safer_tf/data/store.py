@@ -20,7 +20,8 @@ from safer_tf.data import splits
 SAFE_SUCCESS = 'safe_success'  # Safe steps of successful episodes.
 SUCCESS_ANY = 'success_any'  # All steps of successful episodes.
 UNSAFE = 'unsafe'  # Unsafe steps of any episode.
-KINDS = (SAFE_SUCCESS, SUCCESS_ANY, UNSAFE)
+POSITIVE_KINDS = (SAFE_SUCCESS, SUCCESS_ANY)  # A prior may hold them likely.
+KINDS = (*POSITIVE_KINDS, UNSAFE)
 # What an index says of where an episode is, rather than what it is.
 _PLACE = frozenset(('shard_names', 'shard', 'offset', 'size'))
 

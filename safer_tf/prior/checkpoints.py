@@ -61,7 +61,9 @@ class Checkpoints:
     )
     self._best = tf.train.CheckpointManager(
         tf.train.Checkpoint(prior=learner.prior),
-        os.path.join(directory, _BEST), max_to_keep=2,
+        # Several may be the best so far between two of the latest, whose own
+        # must stay.
+        os.path.join(directory, _BEST), max_to_keep=4,
     )
 
   @property

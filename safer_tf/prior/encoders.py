@@ -2,8 +2,9 @@
 
 An encoder factory takes the observation's shape and returns a built Keras
 model from float32 observations [B, ...] to embeddings [B, E]. Point the gin
-value `SkillPrior.make_encoder` at a factory of your own to plug one in. A layer
-`Standardise` in it is adapted to the training data. It is called as in
+value `SkillPrior.make_encoder` at a factory of your own to plug one in. If its
+first layer is `Standardise`, that is adapted to the training data (vectors
+only). It is called as in
 inference, in training too: dropout does nothing, and batch normalisation keeps
 its first statistics.
 """

@@ -221,6 +221,11 @@ def load_prior(
   return LoadedPrior(path=path, spec=spec, module=loaded, **functions)
 
 
+def trained_on(spec: PriorSpec) -> str | None:
+  """Fingerprint of the data of a prior, None if its record has none."""
+  return spec.provenance.get('settings', {}).get('data')
+
+
 def take_features(
     prior: skill_prior.SkillPrior, path: str, observation_dtype: str
 ) -> PriorSpec:

@@ -37,6 +37,11 @@ def check(settings: Mapping[str, Any]) -> None:
         f'train_prior.export_which is {settings["export_which"]!r}: expected '
         f'{" or ".join(_EXPORTS)}.'
     )
+  if settings['positives'] not in store_lib.POSITIVE_KINDS:
+    raise errors.UserError(
+        f'train_prior.positives is {settings["positives"]!r}: expected '
+        f'{" or ".join(store_lib.POSITIVE_KINDS)}.'
+    )
   for name in (
       'num_steps', 'safe_runs', 'learning_rate', 'validation_interval',
       'validation_episodes', 'checkpoint_interval', 'summary_interval',

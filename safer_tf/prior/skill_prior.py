@@ -43,7 +43,8 @@ class SkillPrior(tf.Module):
       name: name of the module.
 
     Raises:
-      UserError: a size is less than 1.
+      UserError: a size is less than 1, or a layer `Standardise` of the encoder
+        stands where nothing can be told it.
     """
     errors.require_sizes(
         'SkillPrior', window=window, context_dim=context_dim
@@ -55,6 +56,7 @@ class SkillPrior(tf.Module):
     self.context_dim = context_dim
     self.uses_context = uses_context
     self._encoder = make_encoder(self.observation_shape)
+    self._check_standardising()
     self.embedding_dim = int(self._encoder.output_shape[-1])
     self._posterior = None
     condition_dim = self.embedding_dim
@@ -79,16 +81,31 @@ class SkillPrior(tf.Module):
     """Tells the encoder the observations' mean and standard deviation.
 
     Args:
-      observations: float [N, ...].
+      observations: [N, ...]; uint8 is scaled to [0, 1], as by `embed`.
     """
+    scale = 255 if observations.dtype == np.uint8 else 1
     for layer in self._standardising():
-      layer.adapt(observations)
+      layer.adapt(observations / scale)
 
   def _standardising(self) -> list[encoders.Standardise]:
     return [
-        layer for layer in self._encoder.layers
-        if isinstance(layer, encoders.Standardise)
+        part for part in self._encoder.submodules
+        if isinstance(part, encoders.Standardise)
     ]
+
+  def _check_standardising(self) -> None:
+    """What is told of observations suits a layer that they come to first."""
+    first = [
+        layer for layer in self._encoder.layers
+        if not isinstance(layer, tf.keras.layers.InputLayer)
+    ][:1]
+    found = self._standardising()
+    if found and (found != first or len(self.observation_shape) != 1):
+      raise errors.UserError(
+          'SkillPrior.make_encoder gives a model with a layer Standardise that '
+          'is not its first, or not of vectors: expected it first, or not at '
+          'all.'
+      )
 
   def on_embeddings(self) -> SkillPrior:
     """This prior's posterior and flow, for embeddings in place of observations.

@@ -79,7 +79,8 @@ def train_prior(
     protocol: `seen` trains on all tasks, `held_out` leaves out the evaluated
       ones, or those of `held_out_tasks`.
     num_steps: gradient steps.
-    positives: kind of steps that are made likely, one of `store.KINDS`.
+    positives: kind of steps that are made likely, one of
+      `store.POSITIVE_KINDS`.
     safe_runs: runs of a batch drawn to hold positives.
     unsafe_runs: runs of a batch drawn to hold unsafe steps; 0 for none.
     run_length: L, consecutive steps in a run.
@@ -139,7 +140,7 @@ def train_prior(
   model = skill_prior.SkillPrior(
       store.spec.observation_shape, store.spec.action_size, window
   )
-  source = None
+  source, of_features = None, {}
   if features_of is not None:
     source = layout.export_dir(root_dir, protocol, features_of)
     inputs[layout.PRIOR_SPEC] = settings_lib.card_of_features(source)
@@ -151,6 +152,7 @@ def train_prior(
   if source is not None:
     card = export.take_features(model, source, store.spec.observation_dtype)
     protocols.check_left_out(card.provenance, protocol, source)
+    of_features = {'features_data': export.trained_on(card)}
   elif model.standardises:
     model.adapt(np.concatenate([
         store.read(number).observation for number in pipeline.episodes_of(
@@ -172,7 +174,7 @@ def train_prior(
     run.finish(
         provenance.record(
             seed, hashes, protocol=protocol, settings=identity,
-            wall_seconds=round(run.seconds, 1),
+            wall_seconds=round(run.seconds, 1), **of_features,
         ), new_store,
     )
   return layout.export_dir(root_dir, protocol, prior)

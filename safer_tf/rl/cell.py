@@ -17,6 +17,7 @@ from tf_agents.utils import common
 from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import files
+from safer_tf.common import labels
 from safer_tf.common import layout
 from safer_tf.common import progress
 from safer_tf.common import provenance
@@ -128,7 +129,7 @@ class Cell:
     with bar, self._writer.as_default():
       while done < self._num_steps:
         frames = self._episode()
-        row = self._curve.result()
+        row = self._curve.rows[-1]
         curve.write_summaries(row, self._curve.success_rate(SUCCESS_WINDOW))
         bar.set_postfix(
             violations=row.cumulative_violations,
@@ -190,6 +191,7 @@ class Cell:
       action = collect(time_step.observation, step)
       time_step = env.step(action)
       frames.append(getattr(env, 'frame', time_step.observation))
+      labels.check_length(len(frames))
       before, clipped = clipped, getattr(env, 'clipped_steps', 0)
       if not math.isfinite(time_step.reward):
         raise errors.UserError(

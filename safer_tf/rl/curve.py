@@ -11,7 +11,6 @@ from typing import Any, Mapping
 
 import numpy as np
 import tensorflow as tf
-from tf_agents.metrics import py_metric
 
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -54,11 +53,10 @@ class Row:
   entropy: float = math.nan
 
 
-class Curve(py_metric.PyMetric):
-  """A TF-Agents metric that keeps a row for every episode."""
+class Curve:
+  """Keeps a row for every episode."""
 
   def __init__(self) -> None:
-    super().__init__('Curve')
     self.rows: list[Row] = []
 
   @property
@@ -138,14 +136,6 @@ class Curve(py_metric.PyMetric):
       for name, value in zip(sac.Diagnostics._fields, means):
         setattr(row, name, float(value))
     return row
-
-  def result(self) -> Row:
-    """The latest episode's row."""
-    return self.rows[-1]
-
-  def reset(self) -> None:
-    """Forgets all episodes."""
-    self.rows = []
 
   def save(self, path: str) -> None:
     """Writes all rows as CSV."""

@@ -304,19 +304,6 @@ def wrap(
   return LatentActionEnvironment(env, prior, latent_bound, encoder)
 
 
-def make(
-    task: str,
-    prior: Optional[export.LoadedPrior],
-    latent_bound: Optional[float],
-    encoder: str,
-    seed: int = 0,
-) -> py_environment.PyEnvironment:
-  """Loads a task of `envs` and wraps it; arguments as in `wrap`."""
-  import envs  # pylint: disable=g-import-not-at-top
-
-  return wrap(envs.load_task(task, seed), prior, latent_bound, encoder)
-
-
 def _innermost(env: py_environment.PyEnvironment) -> Any:
   while isinstance(env, wrappers.PyEnvironmentBaseWrapper):
     env = env.wrapped_env()

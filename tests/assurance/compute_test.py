@@ -137,9 +137,10 @@ def test_assurance_json_holds_the_bound_and_the_table(root, found):
   assert by_mode['certified', 0.3]['latent_bound'] == (
       certified.certified_bound(
           latents, 0.3, result['confidence'], result['max_episode_steps'],
-          result['grid'], result['num_starts'],
+          result['grid'],
       )
   )
+  assert result['num_starts'] == certified.NUM_STARTS
   assert by_mode['exact', 0.3]['latent_bound'] >= (
       by_mode['paper', 0.3]['latent_bound']
   )
@@ -195,9 +196,8 @@ def test_a_calibration_split_without_unsafe_steps_is_an_error(
 def test_the_time_limit_is_not_taken_from_the_data(root, found, monkeypatch):
   config.parse(['methods/safer.gin'], [])
   for stage in ('compute_assurance', 'confirm_assurance'):
-    assert gin.query_parameter(f'{stage}.max_episode_steps') == (
-        extraction.TIME_LIMIT
-    )
+    limit = gin.query_parameter(f'{stage}.max_episode_steps')
+    assert gin.query_parameter(str(limit)) == extraction.TIME_LIMIT
   gin.clear_config()
   assert max(np.bincount(found[2].episode)) < 30
   limits = []
@@ -224,6 +224,9 @@ def test_a_time_limit_below_an_episode_is_refused(root):
     ({'max_unsafe_fraction': 1.5}, '1.5'),
     ({'mode': 'certified', 'max_unsafe_fraction': 0.0}, 'certifies'),
     ({'confidence': 0.0}, 'confidence'),
+    ({'targets': (0.0, 15)}, 'targets: 15 was given'),
+    ({'targets': (-0.1,)}, 'targets: -0.1'),
+    ({'max_episode_steps': 0}, 'max_episode_steps = 0'),
 ])
 def test_wrong_values_are_named(root, values, message):
   with pytest.raises(errors.UserError, match=message):

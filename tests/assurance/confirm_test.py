@@ -147,6 +147,24 @@ def test_without_the_priors_own_data_it_says_what_is_not_checked(
   assert 'is not checked' in capsys.readouterr().out
 
 
+def test_features_of_other_data_are_told(roots, capsys, monkeypatch):
+  load = export.load_prior
+
+  def other(*args, **kwargs):
+    loaded = load(*args, **kwargs)
+    return dataclasses.replace(loaded, spec=dataclasses.replace(
+        loaded.spec, provenance={
+            **loaded.spec.provenance, 'features_data': 'another',
+        },
+    ))
+
+  confirm.confirm_assurance(roots[0], roots[1], prior='safer')
+  assert 'encoder' not in capsys.readouterr().out
+  monkeypatch.setattr(export, 'load_prior', other)
+  confirm.confirm_assurance(roots[0], roots[1], prior='safer')
+  assert 'The encoder and posterior' in capsys.readouterr().out
+
+
 def test_data_that_a_copied_prior_lies_beside_are_not_taken_for_its_own(
     roots, tmp_path
 ):

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from safer_tf.common import errors
+from safer_tf.prior import encoders
 from safer_tf.prior import objective
 from safer_tf.prior import skill_prior
 
@@ -84,6 +86,36 @@ def test_without_context_the_posterior_is_the_prior():
   )
   np.testing.assert_array_equal(mean, np.zeros([3, 8]))
   np.testing.assert_array_equal(stddev, np.ones([3, 8]))
+
+
+def _with_standardise(shape, *before):
+  return tf.keras.Sequential([
+      tf.keras.Input(shape), *before, encoders.Standardise(),
+      tf.keras.layers.Flatten(), tf.keras.layers.Dense(3),
+  ])
+
+
+def test_vectors_of_bytes_are_standardised_as_they_are_embedded():
+  prior = skill_prior.SkillPrior((5,), 6, make_encoder=lambda shape: (
+      tf.keras.Sequential([tf.keras.Input(shape), encoders.Standardise()])
+  ))
+  found = np.random.default_rng(0).integers(0, 256, [900, 5]).astype(np.uint8)
+  assert prior.standardises
+  prior.adapt(found)
+  embedded = prior.embed(tf.constant(found)).numpy()
+  np.testing.assert_allclose(embedded.mean(0), 0, atol=1e-3)
+  np.testing.assert_allclose(embedded.std(0), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize('shape, before', [
+    ((5,), [tf.keras.layers.Dense(5)]), ((4, 5), []),
+    ((5,), [tf.keras.Sequential([encoders.Standardise()])]),
+])
+def test_what_cannot_be_standardised_is_told(shape, before):
+  with pytest.raises(errors.UserError, match='expected it first'):
+    skill_prior.SkillPrior(
+        shape, 6, make_encoder=lambda shape: _with_standardise(shape, *before)
+    )
 
 
 def test_images_are_scaled_inside():

@@ -197,6 +197,8 @@ def test_a_flow_is_trained_on_another_priors_features(root):
   # Its flow may be of another size.
   gin.bind_parameter('ConditionalRealNVP.num_couplings', 4)
   after = export.load_prior(_refit(root, 'safer'), prior='refit')
+  trained_on = export.trained_on(before.spec)
+  assert after.spec.provenance['features_data'] == trained_on is not None
   observation = np.random.default_rng(0).normal(size=(7, 5)).astype('f')
   window = np.zeros([7, 3, 16], 'f')
   window[:, -1] = embedding = before.embed(observation).numpy()

@@ -15,6 +15,7 @@ from tf_agents.utils import common
 
 from safer_tf.common import errors
 from safer_tf.common import files
+from safer_tf.common import labels
 from safer_tf.common import layout
 from safer_tf.prior import export
 from safer_tf.rl import agent as sac
@@ -262,6 +263,12 @@ def test_a_run_shorter_than_an_episode_has_no_success_rate(root):
   with open(os.path.join(directory, layout.RESULT), encoding='utf-8') as file:
     found = json.load(file, parse_constant=_no_json)
   assert found['train_success_rate'] is None
+
+
+def test_an_environment_without_a_time_limit_is_told(root, monkeypatch):
+  monkeypatch.setattr(labels, 'LONGEST_EPISODE', 2)
+  with pytest.raises(errors.UserError, match='has not ended after 2 steps'):
+    small_cell.train(root)
 
 
 def _no_json(text):
