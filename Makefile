@@ -26,7 +26,7 @@ lint: setup  ## Check style and types.
 setup-sb3: setup  # The baseline that cannot share .venv.
 	@bash bin/setup_sb3.sh
 
-benchmark: setup-sb3  ## Measure against the baselines (at most 25 minutes).
+benchmark: setup-sb3  ## Measure against the baselines (12 minutes).
 	$(PYTHON_IN_VENV) bin/benchmark.py
 
 benchmark-full: setup-sb3  ## Measure whole cells and compare their learning.
