@@ -149,7 +149,7 @@ def check_match(
   )
   store.require(expected, f'the prior {directory}')
   trained_on = export.trained_on(spec)
-  if trained_on not in (None, store.fingerprint()):
+  if trained_on is not None and trained_on != store.fingerprint():
     raise errors.UserError(
         f'The prior {directory} was trained on other data than the dataset it '
         f'is to be assured on: its fingerprint was {trained_on[:12]}, found '

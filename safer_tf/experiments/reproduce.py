@@ -127,8 +127,11 @@ def _of_other_seeds(
   pattern = os.path.join(
       glob.escape(root_dir), layout.AGENTS_DIR, *'****', 'seed*'
   )
-  seeds = {path.rpartition('seed')[2] for path in glob.glob(pattern)}
-  seeds = sorted(filter(str.isdecimal, seeds))
+  seeds = sorted({
+      seed for _, _, seed in (
+          path.rpartition('seed') for path in glob.glob(pattern)
+      ) if seed.isdecimal()
+  })
   known = {cell.name for cell in todo}
   return [
       cell for cell in build(matrix.narrowed((), (), (), seeds))
