@@ -56,8 +56,8 @@ def curves(
     column: column to draw.
     ylabel: what it is.
     scale: factor on its values.
-    counts: whether its values are counts, which methods have by tens as well
-      as by thousands: the axis is then logarithmic from 10 on.
+    counts: whether its values are counts. Where methods have them by hundreds
+      as well as by tens, the axis is logarithmic from 10 on.
 
   Returns:
     The figure.
@@ -80,9 +80,8 @@ def curves(
     panel.set_title(style.task_label(task))
     panel.set_xlabel('environment steps')
     panel.xaxis.set_major_formatter('{x:,.0f}')
-    if counts:
+    if counts and panel.get_ylim()[1] > _LINEAR_TO**2:
       panel.set_yscale('symlog', linthresh=_LINEAR_TO)
-      panel.set_ylim(top=max(panel.get_ylim()[1], 2 * _LINEAR_TO))
     else:
       panel.yaxis.set_major_locator(ticker.MaxNLocator(
           'auto', integer=True, steps=(1, 2, 2.5, 5, 10)

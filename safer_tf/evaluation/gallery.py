@@ -154,8 +154,8 @@ def _curve_entries(
   )
   yield Entry(
       f'violations{suffix}', f'Cumulative violations (Figure 5){note}',
-      'Every unsafe step so far; the axis is logarithmic from 10 on, for tens '
-      'to be seen beside thousands.',
+      'Every unsafe step so far; an axis beyond 100 is logarithmic from 10 on, '
+      'for tens to be seen beside thousands.',
       lambda: figures.curves(
           lines, 'violations', 'violations so far', counts=True
       ),
@@ -164,7 +164,7 @@ def _curve_entries(
       f'violations_last_1000{suffix}',
       f'Violations in the last 1,000 steps (Figure 7){note}',
       'How unsafe each agent is at that point of its training, lower is '
-      'better; the axis is logarithmic from 10 on.',
+      'better; an axis beyond 100 is logarithmic from 10 on.',
       lambda: figures.curves(
           lines, 'violations_last_1000', 'violations per 1,000 steps',
           counts=True,
