@@ -167,7 +167,7 @@ def _checked(
         gin_files, bindings,
     )
     if different:
-      _leave_out(different, source, copy)
+      _leave_out(different, source, copy, root_dir)
     marked = _with_recorded(todo, copy, root_dir, gin_files, bindings)
     _check_here([*marked, *others], root_dir, gin_files, bindings)
   return marked if recorded else todo
@@ -227,16 +227,17 @@ def _with_recorded(
 
 
 def _leave_out(
-    different: Mapping[str, str], source: str, copy: str
+    different: Mapping[str, str], source: str, copy: str, root_dir: str
 ) -> None:
   """Takes recorded agents that do not count out of the copy, and says so."""
-  if os.path.realpath(source) == os.path.realpath(copy):
+  own = recorded_lib.copy_dir(root_dir)
+  if os.path.realpath(source) == os.path.realpath(own):
     run, what = next(iter(different.items()))
     raise errors.UserError(
         f'{source} is this run\'s own copy of recorded results, and '
         f'{len(different)} of its agents learnt otherwise than the config '
         f'asks for ({run}: {what}). Mend the config, give --recorded the '
-        f'directory that it was copied from, or remove {copy}.'
+        f'directory that it was copied from, or remove {own}.'
     )
   recorded_lib.forget(copy, different)
   for what, count in collections.Counter(different.values()).items():

@@ -415,3 +415,28 @@ def test_a_dry_run_names_what_is_left_and_writes_nothing(
       'agent/new', '1 of 2 cells would be run (1 agent).'
   ]
   assert sorted(tmp_path.rglob('*')) == before
+
+
+@pytest.mark.parametrize('dry_run', [False, True])
+def test_agents_of_the_runs_own_copy_that_learnt_otherwise_are_refused(
+    tmp_path, monkeypatch, dry_run
+):
+  run = f'seen/{envs.EVALUATION[0]}/sac/default/seed0'
+  copy = recorded_lib.copy_dir(str(tmp_path))
+  tables.write(copy, 'table1', [{
+      'protocol': 'seen', 'task': envs.EVALUATION[0], 'method': 'sac',
+      'variant': 'default', 'seed': 0, 'env_steps': 50_000,
+      'eval_episodes': 100,
+  }])
+  files.write_json(f'{copy}/provenance.json', [{
+      'stage': f'agents/{run}', 'config': 'make_agent.gamma = 0.5',
+  }])
+  monkeypatch.setattr(builder.Builder, 'build', lambda *_: [
+      cells.Cell(f'agent/{run}', 'none', ('--gin_file=methods/sac.gin',), 'x')
+  ])
+  try:
+    with pytest.raises(errors.UserError, match='own copy.* gamma was 0.5'):
+      reproduce.reproduce(str(tmp_path), dry_run=dry_run)
+  finally:
+    gin.clear_config()
+  assert tables.read(copy, 'table1')
