@@ -435,7 +435,7 @@ def test_agents_of_the_runs_own_copy_that_learnt_otherwise_are_refused(
       cells.Cell(f'agent/{run}', 'none', ('--gin_file=methods/sac.gin',), 'x')
   ])
   try:
-    with pytest.raises(errors.UserError, match='own copy.* gamma was 0.5'):
+    with pytest.raises(errors.UserError, match='own copy.*gamma was 0.5'):
       reproduce.reproduce(str(tmp_path), dry_run=dry_run)
   finally:
     gin.clear_config()
