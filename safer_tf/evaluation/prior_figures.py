@@ -113,11 +113,11 @@ def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
 
 
 def _highest(rows: Sequence[Row]) -> float:
-  """The highest share that is drawn, in %; targets beyond it are not."""
-  return 100 * max(
-      np.nanmax([row['unsafe_fraction'], row['unsafe_fraction_upper']])
-      for row in rows
-  )
+  """The highest share, in % and 1 at least; targets beyond it are not drawn."""
+  shares = np.array([
+      (row['unsafe_fraction'], row['unsafe_fraction_upper']) for row in rows
+  ])
+  return 100 * max(0.01, *shares[np.isfinite(shares)])
 
 
 @matplotlib.rc_context(drawing.STYLE)

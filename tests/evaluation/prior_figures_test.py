@@ -38,6 +38,15 @@ def test_calibration_shows_what_lies_near_nothing_too():
   assert bottom == 0 and 5 < top < 6
 
 
+def test_calibration_of_what_was_never_unsafe_nor_bounded_is_drawn():
+  figure = prior_figures.calibration([{
+      'mode': 'exact', 'task': _TASK, 'max_unsafe_fraction': 0.15,
+      'unsafe_fraction': 0.0, 'unsafe_fraction_upper': float('nan'),
+  }])
+  bottom, top = figure.axes[0].get_ylim()
+  assert bottom == 0 and 1 <= top < 2
+
+
 def test_histograms_tell_safe_from_unsafe():
   shares = {'safe': (0.75, 0.25), 'unsafe': (0.125, 0.5)}
   figure = prior_figures.histograms([
