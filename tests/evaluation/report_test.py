@@ -44,11 +44,11 @@ def test_the_page_stands_alone_and_shows_what_there_is(root):
     assert text in page, text
 
 
-def test_the_page_of_other_tasks_does_not_speak_of_ours(tmp_path):
-  root_dir = str(tmp_path)
-  runs.agent(root_dir, 'safer', 0, task='pour')
+def _agent_of_ones_own_task(root_dir, method):
+  """One with an episode that could be played again."""
+  runs.agent(root_dir, method, 0, task='pour')
   path = os.path.join(
-      layout.agent_dir(root_dir, 'seen', 'pour', 'safer', 'default', 0),
+      layout.agent_dir(root_dir, 'seen', 'pour', method, 'default', 0),
       layout.EVALUATION,
   )
   files.write_json(path, {
@@ -56,6 +56,11 @@ def test_the_page_of_other_tasks_does_not_speak_of_ours(tmp_path):
           'seed': 1, 'success': True, 'actions': [[0.0]], 'unsafe': [False],
       }},
   })
+
+
+def test_the_page_of_other_tasks_does_not_speak_of_ours(tmp_path):
+  root_dir = str(tmp_path)
+  _agent_of_ones_own_task(root_dir, 'safer')
   files.write_json(
       os.path.join(layout.data_dir(root_dir), layout.DATA_CARD), {
           'total': runs.COUNTS, 'by_task': {'pour': runs.COUNTS},
@@ -73,16 +78,7 @@ def test_the_page_of_other_tasks_does_not_speak_of_ours(tmp_path):
 
 def test_other_tasks_of_ablations_alone_are_not_played_as_ours(tmp_path):
   root_dir = str(tmp_path)
-  runs.agent(root_dir, 'safer_refit', 0, task='pour')
-  path = os.path.join(
-      layout.agent_dir(root_dir, 'seen', 'pour', 'safer_refit', 'default', 0),
-      layout.EVALUATION,
-  )
-  files.write_json(path, {
-      **files.read_json(path, 'it'), 'replays': {'safe': {
-          'seed': 1, 'success': True, 'actions': [[0.0]], 'unsafe': [False],
-      }},
-  })
+  _agent_of_ones_own_task(root_dir, 'safer_refit')
   with open(report.make_report(root_dir), encoding='utf-8') as file:
     page = file.read()
   assert 'pour' in page and 'robot' not in page
