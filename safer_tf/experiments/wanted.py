@@ -121,12 +121,11 @@ def check_recorded_sweep(
   Raises:
     UserError: one was trained with another value.
   """
-  marked = {cell.name: cell for cell in todo if cell.recorded}
+  by_name = {f'prior/{row["protocol"]}/{row["prior"]}': row for row in rows}
+  marked = [cell for cell in todo if cell.recorded and cell.name in by_name]
   try:
-    for row in rows:
-      cell = marked.get(f'prior/{row["protocol"]}/{row["prior"]}')
-      if cell is None:
-        continue
+    for cell in marked:
+      row = by_name[cell.name]
       in_force.parse(cell.given('gin_file'), cell.given('gin_bindings'))
       for name in ('unsafe_weight', 'optimizer', 'learning_rate'):
         asked = in_force.value(f'train_prior.{name}', row[name])
@@ -136,7 +135,8 @@ def check_recorded_sweep(
               f'{asked}. Give it another name in Matrix.prior_sweep.'
           )
   finally:
-    in_force.parse(gin_files, bindings)
+    if marked:
+      in_force.parse(gin_files, bindings)
 
 
 def check_priors(
