@@ -122,9 +122,10 @@ def _opening(results: _Results) -> Iterator[str]:
   yield page.paragraph(
       f'{tasks}<b>SAFER</b> learns a prior over actions from recorded '
       'episodes, safe and unsafe, and a reinforcement-learning agent then acts '
-      'through that prior, inside a bound that keeps most recorded unsafe '
-      'actions out. This report shows what was run, how the agents compare, '
-      'and why.', 'lead',
+      'through that prior, inside a bound on its latents. A small bound keeps '
+      'nearly all recorded unsafe actions out, and most of the safe ones too '
+      '(see <a href="#assurance">Assurance</a>). This report shows what was '
+      'run, how the agents compare, and why.', 'lead',
   )
   total = results.card.get('total', {})
   entries = []

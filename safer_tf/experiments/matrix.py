@@ -122,6 +122,12 @@ class Matrix:
   ) -> Matrix:
     """The part of this matrix that is asked for; nothing given leaves all."""
     chosen = {task_name(task) for task in tasks}
+    _check_known('--tasks', chosen, (
+        task_name(task) for task in (
+            *self.tasks, *self.ablation_tasks, *self.tradeoff_tasks,
+            *self.own_encoder_tasks,
+        )
+    ))
     _check_known('--methods', methods, methods_lib.METHODS)
     wrong = [
         seed for seed in seeds
@@ -170,6 +176,7 @@ def task_name(task: int | str) -> str:
 def _check_known(
     what: str, given: Iterable[str], known: Iterable[str]
 ) -> None:
+  known = tuple(dict.fromkeys(known))
   unknown = sorted(set(given) - set(known))
   if unknown:
     raise errors.UserError(

@@ -83,6 +83,8 @@ def test_flags_narrow_the_matrix():
 @pytest.mark.parametrize('arguments, message', [
     ((['tabel1'], [], [], []), 'tabel1'),
     (([], ['7'], [], []), "Task '7'"),
+    # A task of envs, which no part of the matrix is of.
+    (([], ['1', 'extract_27'], [], []), '--tasks names extract_27; expected'),
     (([], [], ['saver'], []), 'saver'),
     (([], [], [], ['one']), '--seeds names one'),
     (([], [], [], ['²']), '--seeds names ²'),
