@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import inspect
+from typing import Any, Callable, Sequence
 
 import gin
 from absl import logging
 from gin import config
 
+from safer_tf import configurables  # Registers them. # noqa: F401
 from safer_tf.common import config as config_lib
 
 
@@ -16,7 +18,8 @@ def value(name: str, default: Any) -> Any:
 
   Args:
     name: of a parameter, e.g. `collect_data.num_steps`.
-    default: given if it is not bound.
+    default: given if it is neither bound nor has a default of its own; None
+      stands for what a run decides, and is none.
 
   Returns:
     The value; of a function `module:name`, as datasets have it.
@@ -24,13 +27,33 @@ def value(name: str, default: Any) -> Any:
   try:
     found = gin.query_parameter(name)
   except ValueError:
-    return default
+    return _own_default(name, default)
   if getattr(found, 'selector', None) == 'gin.macro':
     return value(f'{found.scoped_selector}.value', default)
   if isinstance(found, config.ConfigurableReference):
-    function = found.configurable.wrapped
-    return f'{function.__module__}:{function.__qualname__}'
+    return _named(found.configurable.wrapped)
   return found
+
+
+def _own_default(name: str, default: Any) -> Any:
+  """What a parameter that gin does not bind is by its function's signature."""
+  function, _, parameter = name.rpartition('.')
+  try:
+    signature = inspect.signature(gin.get_configurable(function))
+  except ValueError:  # None of that name, e.g. a macro's.
+    return default
+  declared = signature.parameters.get(parameter)
+  if declared is None or declared.default in (
+      inspect.Parameter.empty, gin.REQUIRED, None
+  ):
+    return default
+  if callable(declared.default):
+    return _named(declared.default)
+  return declared.default
+
+
+def _named(function: Callable) -> str:
+  return f'{function.__module__}:{function.__qualname__}'
 
 
 def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:

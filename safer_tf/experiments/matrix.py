@@ -73,7 +73,7 @@ class Matrix:
   ablation_tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
   held_out_ablations: Sequence[str] = ()
   tradeoff_tasks: Sequence[int | str] = (5,)
-  tradeoff_targets: Sequence[float] = (0.02, 0.05, 0.15, 0.30, 0.45)
+  tradeoff_targets: Sequence[float] = (0.02, 0.15, 0.30, 0.45)
   frontier_targets: Sequence[float] = ()
   tradeoff_ranges: Mapping[str, Sequence[float]] = dataclasses.field(
       default_factory=dict

@@ -59,7 +59,7 @@ class RayPool:
           '`ray start --head`, and give its --address.'
       ) from error
     self._log_dir = os.path.abspath(log_dir)
-    self.workers = workers or max(1, int(ray.cluster_resources()['CPU']))
+    self.workers = workers or max(1, int(ray.cluster_resources().get('CPU', 1)))
     self._run = ray.remote(max_retries=_MAX_RETRIES)(_run)
     self._cores: dict[Any, int] = {}  # That a handle's cell asked for.
 
@@ -100,10 +100,10 @@ class RayPool:
     return found
 
   def _largest_node(self) -> int:
-    return max(
+    return max((
         int(node['Resources'].get('CPU', 1)) for node in self._ray.nodes()
         if node['Alive']
-    )
+    ), default=1)
 
   def _error(self, handle: Any) -> str:
     try:

@@ -75,8 +75,19 @@ def reproduce(
         'held_out_tasks.names is set, and reproduce holds out the tasks that '
         'it evaluates: leave it out, or run the stages one by one.'
     )
+  if in_force.value('METHOD/gin.macro.value', None) is not None:
+    raise errors.UserError(
+        'A method\'s gin file was given, which would make every cell one of '
+        'that method: leave it out, and choose by --methods.'
+    )
   matrix = matrix_lib.Matrix().narrowed(only, tasks, methods, seeds)
+  _check_targets(matrix)
   root_dir = os.path.abspath(root_dir)
+  # Cells may run elsewhere, by Ray.
+  gin_files = [
+      os.path.abspath(name) if os.path.isfile(name) else name
+      for name in gin_files
+  ]
   build = builder.Builder(
       root_dir, seed, gin_files, bindings, _sizes()
   ).build
@@ -88,20 +99,21 @@ def reproduce(
         f'{", ".join(matrix.parts)}, methods {", ".join(matrix.methods)}.'
     )
   todo = cells.without_unneeded(_checked(
-      todo, _of_other_seeds(todo, matrix, build, root_dir), build, root_dir,
-      recorded, gin_files, bindings, keep=not dry_run,
+      todo, _beside(todo, build, root_dir), build, root_dir, recorded,
+      gin_files, bindings, keep=not dry_run,
   ))
   if dry_run:
     _print_plan(todo)
     return None
   log_dir = os.path.join(root_dir, layout.LOGS_DIR)
   cells_file = os.path.join(root_dir, layout.CELLS)
-  before = _outcomes(cells_file)
 
   def note(outcome: Mapping[str, str]) -> None:
     now = {cell.name: outcome.get(cell.name, '') for cell in todo}
+    # Read anew, as another run may have written meanwhile.
+    known = {**_outcomes(cells_file), **now}
     files.write_text(cells_file, 'cell,outcome\n' + ''.join(
-        f'{name},{ended}\n' for name, ended in {**before, **now}.items()
+        f'{name},{ended}\n' for name, ended in known.items()
     ))
 
   outcome = executor_lib.execute(
@@ -119,13 +131,43 @@ def reproduce(
   return path
 
 
-def _of_other_seeds(
-    todo: Sequence[cells.Cell], matrix: matrix_lib.Matrix, build: _Build,
-    root_dir: str,
+def _check_targets(matrix: matrix_lib.Matrix) -> None:
+  """Agents and what is rolled out beside them must share a computed bound."""
+  config = _config()
+  for name, agents in (
+      ('assurance_mode', config.assurance_mode),
+      ('max_unsafe_fraction', config.max_unsafe_fraction),
+  ):
+    evaluated = in_force.value(f'evaluate.{name}', agents)
+    if evaluated != agents:
+      raise errors.UserError(
+          f'evaluate.{name} is {evaluated}, train_agent.{name} {agents}: '
+          'expected the same, else priors without learning act in another box '
+          'than agents.'
+      )
+  needed = {config.max_unsafe_fraction}
+  if 'tradeoff' in matrix.parts:
+    needed |= {*matrix.tradeoff_targets, *matrix.frontier_targets}
+  missing = needed - {
+      *config.targets,
+      in_force.value('compute_assurance.max_unsafe_fraction', 0.15),
+  }
+  if missing:
+    raise errors.UserError(
+        'compute_assurance.targets lack '
+        f'{", ".join(f"{each:g}" for each in sorted(missing))}, within which '
+        'agents are to act (train_agent.max_unsafe_fraction, '
+        'Matrix.tradeoff_targets, Matrix.frontier_targets): add what is '
+        'missing.'
+    )
+
+
+def _beside(
+    todo: Sequence[cells.Cell], build: _Build, root_dir: str
 ) -> list[cells.Cell]:
-  """Finished agents that the report's means are over beside those of `todo`."""
+  """Finished agents that the report has beside those of `todo`."""
   pattern = os.path.join(
-      glob.escape(root_dir), layout.AGENTS_DIR, *'****', 'seed*'
+      glob.escape(root_dir), layout.AGENTS_DIR, '*', '*', '*', '*', 'seed*'
   )
   seeds = sorted({
       seed for _, _, seed in (
@@ -134,7 +176,9 @@ def _of_other_seeds(
   })
   known = {cell.name for cell in todo}
   return [
-      cell for cell in build(matrix.narrowed((), (), (), seeds))
+      cell for cell in build(
+          matrix_lib.Matrix().narrowed((), (), (), seeds)
+      )
       if cell.kind in ('agent', 'evaluate') and cell.name not in known
       and os.path.exists(cell.finished_file)
   ] if seeds else []

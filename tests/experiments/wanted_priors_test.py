@@ -55,20 +55,25 @@ def test_bounds_count_if_they_are_those_that_are_asked_for(finished):
       ],
   }
 
-  def go(line):
+  def go(*lines):
     gin.clear_config()
-    config.parse([], [line])
+    config.parse([], [
+        "Matrix.parts = ('table1',)",
+        'compute_assurance.targets = (0.3,)', *lines,
+    ])
     return finished('assurance/seen/safer', 'assurance.json', found)
 
-  assert go('compute_assurance.targets = (0.3,)').endswith('report')
-  for line, message in (
+  assert go().endswith('report')
+  for *lines, message in (
       ('compute_assurance.targets = (0.3, 0.45)', 'targets lack 0.45'),
-      ('train_agent.max_unsafe_fraction = 0.02', 'targets lack 0.02'),
+      (*(f'{stage}.max_unsafe_fraction = 0.02' for stage in (
+          'compute_assurance', 'train_agent', 'evaluate'
+      )), 'targets lack 0.02'),
       ('compute_assurance.confidence = 0.99', '0.95, is now 0.99'),
       ('compute_assurance.max_episode_steps = 40', '30, is now 40'),
   ):
     with pytest.raises(errors.UserError, match=message):
-      go(line)
+      go(*lines)
 
 
 @pytest.mark.parametrize('path', [
@@ -223,13 +228,19 @@ def test_the_shipped_priors_are_those_of_the_config(
     }, cell.arguments)
 
 
-@pytest.mark.parametrize('name, same, other', [
-    ('tasks', "('left', 'right')", "('left',)"), ('steps_per_shard', '10', '9'),
-    ('make_env', '@collect_data', '@train_agent'),
-    ('make_policy', '@collect_data', '@train_agent'),
+_COLLECTED = {
+    'tasks': "('left', 'right')", 'steps_per_shard': '10',
+    'make_env': '@collect_data', 'make_policy': '@collect_data',
+}
+
+
+@pytest.mark.parametrize('name, other', [
+    ('tasks', "('left',)"), ('steps_per_shard', '9'),
+    ('make_env', '@train_agent'), ('make_policy', '@train_agent'),
+    *((name, None) for name in _COLLECTED),  # Not set any more.
 ])
 def test_data_of_other_tasks_shards_or_makers_are_not_taken_for_finished(
-    finished, tmp_path, name, same, other
+    finished, tmp_path, name, other
 ):
   function = 'safer_tf.data.collect:collect_data'
   dataset.write_spec(
@@ -241,12 +252,15 @@ def test_data_of_other_tasks_shards_or_makers_are_not_taken_for_finished(
 
   def go(asked):
     gin.clear_config()
-    config.parse([], [f'collect_data.{name} = {asked}'])
+    config.parse([], [
+        f'collect_data.{each} = {value}' for each, value in asked.items()
+        if value is not None
+    ])
     return finished('data', layout.STAGE, {}, ('--seed=3',))
 
-  assert go(same).endswith('report')
+  assert go(_COLLECTED).endswith('report')
   with pytest.raises(errors.UserError, match=f'holds data of {name}'):
-    go(other)
+    go({**_COLLECTED, name: other})
 
 
 def test_a_setting_that_a_prior_does_not_know_had_its_default(
