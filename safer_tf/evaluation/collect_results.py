@@ -212,8 +212,13 @@ def _add_prior(directory: str, rows: dict[str, list[tables.Row]]) -> None:
 def _validation(path: str, step: int) -> tables.Row:
   """What a history says of validation at a step."""
   with open(path, encoding='utf-8', newline='') as file:
-    found = next(
-        row for row in csv.DictReader(file) if int(row['step']) == step
+    found = next((
+        row for row in csv.DictReader(file) if row['step'] == str(step)
+    ), None)
+  if found is None:
+    raise errors.UserError(
+        f'{path} has no validation at step {step}, which was exported: '
+        'expected the history of the prior beside it. Train the prior again.'
     )
   return {
       'split': 'validation', **{k: float(v) for k, v in found.items()},

@@ -77,7 +77,27 @@ def printed_table(root_dir: str) -> str:
       tables.read(directory, name)
       for name in ('table1', 'ablations', 'tradeoff')
   )), None)
-  return summaries.render(rows) if rows else 'No agent has been evaluated yet.'
+  if not rows:
+    return 'No agent has been evaluated yet.'
+  protocols = sorted({row['protocol'] for row in rows}, reverse=True)
+  return '\n\n'.join(
+      (f'{protocol}:\n' if len(protocols) > 1 else '') + summaries.render([
+          row for row in rows if row['protocol'] == protocol
+      ]) for protocol in protocols
+  )
+
+
+# What the page says of each record.
+_FIELDS = {
+    recorded.DATA_CARD: ('total',),
+    recorded.REPLAYS: (
+        'kind', 'task', 'method', 'seed', 'actions', 'unsafe', 'success',
+    ),
+    recorded.PROVENANCE: (
+        'stage', 'git_revision', 'seed', 'wall_seconds', 'finished', 'config',
+        'machine', 'python', 'packages',
+    ),
+}
 
 
 class _Results:
@@ -89,9 +109,9 @@ class _Results:
         name: tables.read(self._dir, name)
         for name in (*tables.COLUMNS, *tables.FOREIGN)
     }
-    self.card = self._json(recorded.DATA_CARD) or {}
-    self.replays = self._json(recorded.REPLAYS) or []
-    self.stages = self._json(recorded.PROVENANCE) or []
+    self.card = next(iter(self._records(recorded.DATA_CARD)), {})
+    self.replays = self._records(recorded.REPLAYS)
+    self.stages = self._records(recorded.PROVENANCE)
 
   def table(self, name: str) -> list[tables.Row]:
     """Rows of a table; none where it is missing."""
@@ -108,9 +128,20 @@ class _Results:
     """Whether nothing at all was found."""
     return not any(self._tables.values()) and not self.card
 
-  def _json(self, name: str) -> Any:
+  def _records(self, name: str) -> list[dict[str, Any]]:
     path = os.path.join(self._dir, name)
-    return files.read_json(path, 'a record') if os.path.exists(path) else None
+    if not os.path.exists(path):
+      return []
+    found = files.read_json(path, 'a record')
+    found = found if isinstance(found, list) else [found]
+    for record in found:
+      missing = set(_FIELDS[name]).difference(record)
+      if missing:
+        raise errors.UserError(
+            f'{path} has a record without {", ".join(sorted(missing))}: '
+            'expected one as the stages write them.'
+        )
+    return found
 
 
 def _opening(results: _Results) -> Iterator[str]:
@@ -147,7 +178,7 @@ def _opening(results: _Results) -> Iterator[str]:
 
 
 def _headline(results: _Results) -> Iterator[tuple[str, str]]:
-  """SAFER's own numbers, and how unsafe data rank under each prior."""
+  """SAFER's own means on the paper's protocol."""
   quoted = [
       q for q in summaries.outcomes(results.table('table1'))
       if q.quoted and q.method == 'safer' and q.protocol == 'seen'

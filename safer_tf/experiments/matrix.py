@@ -11,6 +11,7 @@ import envs
 from safer_tf.common import cli
 from safer_tf.common import errors
 from safer_tf.evaluation import style
+from safer_tf.evaluation import variants
 from safer_tf.experiments import methods as methods_lib
 
 PARTS = (
@@ -109,12 +110,42 @@ class Matrix:
       raise errors.UserError(
           f'Matrix.prior_sweep has a name twice: {", ".join(sorted(names))}.'
       )
-    if self.data_parts < 1:
+    taken = [
+        name for named in self.tuned.values() for name in named
+        if variants.is_of_bound(name) or '/' in name
+    ]
+    if taken:
       raise errors.UserError(
-          f'Matrix.data_parts is {self.data_parts}: expected 1 or more.'
+          f'Matrix.tuned names {", ".join(taken)}: expected names without "/" '
+          'that no other variant has.'
       )
-    if not self.seeds:
-      raise errors.UserError('Matrix.seeds is empty: expected whole numbers.')
+    errors.require_sizes(
+        'Matrix', data_parts=self.data_parts, refit_steps=self.refit_steps,
+        prior_sweep_steps=self.prior_sweep_steps,
+    )
+    if not self.seeds or not all(
+        0 <= seed <= cli.LARGEST_SEED for seed in self.seeds
+    ):
+      raise errors.UserError(
+          f'Matrix.seeds is {self.seeds}: expected whole numbers from 0 to '
+          f'{cli.LARGEST_SEED}.'
+      )
+    ranges = [each for of in self.tradeoff_ranges.values() for each in of]
+    if self.own_range is not None:
+      ranges.append(self.own_range)
+    if min(ranges, default=1) <= 0:
+      raise errors.UserError(
+          f'Matrix.own_range or tradeoff_ranges has {min(ranges):g}: expected '
+          'latent bounds above 0.'
+      )
+    for task in self._named_tasks():
+      task_name(task)
+
+  def _named_tasks(self) -> Iterable[int | str]:
+    return (
+        *self.tasks, *self.ablation_tasks, *self.tradeoff_tasks,
+        *self.own_encoder_tasks,
+    )
 
   def narrowed(
       self, parts: Sequence[str], tasks: Sequence[str],
@@ -122,12 +153,8 @@ class Matrix:
   ) -> Matrix:
     """The part of this matrix that is asked for; nothing given leaves all."""
     chosen = {task_name(task) for task in tasks}
-    _check_known('--tasks', chosen, (
-        task_name(task) for task in (
-            *self.tasks, *self.ablation_tasks, *self.tradeoff_tasks,
-            *self.own_encoder_tasks,
-        )
-    ))
+    _check_known('--tasks', chosen, map(task_name, self._named_tasks()))
+    _check_known('--only', parts, PARTS)
     _check_known('--methods', methods, methods_lib.METHODS)
     wrong = [
         seed for seed in seeds

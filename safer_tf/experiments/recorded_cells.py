@@ -72,7 +72,7 @@ def finished_cells(directory: str, config: Config) -> set[str]:
     config: rows of anything else do not count.
 
   Returns:
-    Names as `experiments.matrix` gives them; an agent counts once evaluated.
+    Names as `builder` gives them; an agent counts once evaluated.
   """
   found = set()
   for name in ('table1', 'ablations', 'tradeoff'):
@@ -111,6 +111,22 @@ def finished_cells(directory: str, config: Config) -> set[str]:
       f'prior/{row["protocol"]}/{row["prior"]}'
       for row in tables.read(directory, 'prior_sweep')
       if row['num_steps'] == config.sweep_steps
+  }
+
+
+def trained(directory: str) -> set[str]:
+  """Recorded agents that learnt.
+
+  Args:
+    directory: of the recorded tables.
+
+  Returns:
+    Their runs, e.g. `seen/extract_08/sac/default/seed0`.
+  """
+  return {
+      recorded.run_of(row) for name in ('table1', 'ablations', 'tradeoff')
+      for row in tables.read(directory, name)
+      if row['method'] not in style.NO_LEARNING
   }
 
 

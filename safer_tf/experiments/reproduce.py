@@ -210,6 +210,10 @@ def _checked(
         build(matrix_lib.Matrix().narrowed((), (), (), seeds)), learnt,
         gin_files, bindings,
     )
+    different |= dict.fromkeys(
+        recorded_cells.trained(copy) - learnt.keys(),
+        f'{recorded_lib.PROVENANCE} does not say how',
+    )
     if different:
       _leave_out(different, source, copy, root_dir)
     marked = _with_recorded(todo, copy, root_dir, gin_files, bindings)

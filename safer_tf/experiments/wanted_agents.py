@@ -90,7 +90,8 @@ def made_from(todo: Sequence[cells.Cell]) -> dict[str, str]:
     todo: cells of any kind.
 
   Returns:
-    Hash of the prior's card by the name of the agent's cell.
+    Hash of the prior's card by the name of the agent's cell, of the
+    evaluation's where nothing learns.
   """
   found = {}
   for cell in todo:
@@ -99,8 +100,16 @@ def made_from(todo: Sequence[cells.Cell]) -> dict[str, str]:
         os.path.exists(path)
     ):
       card = files.read_json(path, 'the settings of an agent').get('prior_spec')
-      if card:
-        found[cell.name] = card
+    elif cell.kind == 'evaluate' and os.path.exists(cell.finished_file) and (
+        not os.path.exists(path)
+    ):  # Without learning the evaluation is all there is.
+      card = files.read_json(
+          cell.finished_file, 'an evaluation'
+      ).get('eval_provenance', {}).get('inputs', {}).get('prior_spec')
+    else:
+      continue
+    if card:
+      found[cell.name] = card
   return found
 
 

@@ -206,3 +206,10 @@ def test_a_damaged_curve_is_named(tmp_path):
   (tmp_path / layout.CURVE).write_text('')
   with pytest.raises(errors.UserError, match='expected a row an episode'):
     next(collect_results._curve(str(tmp_path), {}))
+
+
+def test_a_history_without_the_exported_step_is_named(tmp_path):
+  path = tmp_path / layout.HISTORY
+  path.write_text('step,n_safe,n_unsafe\n500,1,2\n')
+  with pytest.raises(errors.UserError, match='no validation at step 250'):
+    collect_results._validation(str(path), 250)

@@ -218,3 +218,42 @@ def test_own_encoders_have_a_table_of_their_own(root):
     assert number not in before and number in after
   assert 'PARROT' not in after and '240' in after  # SAC's usual rows.
   assert '*' not in after  # They are no variants that compete.
+
+
+def _of_two_protocols(root_dir):
+  tables.write(layout.results_dir(root_dir), 'table1', [
+      runs.recorded_row(eval_success_rate=success, protocol=protocol)
+      for protocol, success in (('seen', 0.5), ('held_out', 0.25))
+  ])
+  return root_dir
+
+
+def test_the_printed_table_tells_protocols_apart(tmp_path):
+  text = report.printed_table(_of_two_protocols(str(tmp_path)))
+  seen, held_out = text.split('held_out:')
+  assert seen.startswith('seen:')
+  assert '50.0%' in seen and '25.0%' not in seen and '25.0%' in held_out
+
+
+def test_the_headline_is_of_the_papers_protocol(tmp_path):
+  results = report._Results(_of_two_protocols(str(tmp_path)))
+  assert any('50.0%' in entry for entry in report._headline(results))
+  assert not any('37.5%' in entry for entry in report._headline(results))
+
+
+@pytest.mark.parametrize('name, content, message', [
+    ('data_card.json', '{"x": 1}', 'without total'),
+    ('provenance.json', '[{"stage": "a", "config": ""}]', 'finished, git_rev'),
+    ('replays.json',
+     '[{"protocol": "seen", "task": "a", "method": "safer", "seed": 0}]',
+     'without actions, kind'),
+])
+def test_a_record_that_says_too_little_is_named(
+    tmp_path, name, content, message
+):
+  root_dir = _of_two_protocols(str(tmp_path))
+  path = os.path.join(layout.results_dir(root_dir), name)
+  with open(path, 'w', encoding='utf-8') as file:
+    file.write(content)
+  with pytest.raises(errors.UserError, match=f'{name} .*{message}'):
+    report.make_report(root_dir)

@@ -81,7 +81,7 @@ def test_flags_narrow_the_matrix():
 
 
 @pytest.mark.parametrize('arguments, message', [
-    ((['tabel1'], [], [], []), 'tabel1'),
+    ((['tabel1'], [], [], []), '--only names tabel1'),
     (([], ['7'], [], []), "Task '7'"),
     # A task of envs, which no part of the matrix is of.
     (([], ['1', 'extract_27'], [], []), '--tasks names extract_27; expected'),
@@ -94,6 +94,21 @@ def test_flags_narrow_the_matrix():
 def test_what_is_unknown_is_refused(arguments, message):
   with pytest.raises(errors.UserError, match=message):
     matrix.Matrix().narrowed(*arguments)
+
+
+@pytest.mark.parametrize('given, message', [
+    ({'tuned': {'safer': {'default': ()}}}, 'Matrix.tuned names default'),
+    ({'tuned': {'sac': {'tradeoff_0.1': ()}}}, 'no other variant has'),
+    ({'tuned': {'sac': {'a/b': ()}}}, 'Matrix.tuned names a/b'),
+    ({'seeds': (0, -1)}, 'from 0 to'), ({'seeds': ()}, 'from 0 to'),
+    ({'tasks': (7,)}, 'Task 7 is unknown'),
+    ({'refit_steps': 0}, 'refit_steps'), ({'data_parts': 0}, 'data_parts'),
+    ({'own_range': -1.0}, 'has -1'),
+    ({'tradeoff_ranges': {'safer': (0.0,)}}, 'latent bounds above 0'),
+])
+def test_a_matrix_that_could_not_be_run_is_refused(given, message):
+  with pytest.raises(errors.UserError, match=message):
+    matrix.Matrix(**given)
 
 
 def test_needs_name_the_priors_that_the_gin_files_name():

@@ -99,6 +99,7 @@ def test_results_of_another_prior_are_refused_then_and_later(
     ('make_agent.gamma = 0.95', None),  # That of gin/base.gin.
     ('make_agent.gamma = 0.99', 'gamma was 0.99, is now 0.95'),
     ('train_agent.batch_size = 64', 'batch_size was 64, is now 128'),
+    (None, 'provenance.json does not say how'),
 ])
 def test_recorded_agents_that_learnt_otherwise_do_not_count(
     tmp_path, monkeypatch, capsys, line, said
@@ -116,9 +117,9 @@ def test_recorded_agents_that_learnt_otherwise_do_not_count(
   )
   run = f'seen/{row["task"]}/sac/default/seed0'
   files.write_json(str(source / 'provenance.json'), [{
-      'stage': f'agents/{run}', 'inputs': {},
+      'stage': f'agents/{run}' if line else 'data', 'inputs': {},
       'config': f'{line}\nmake_agent.hidden_units = (9, 9)',
-  }])
+  }, {'stage': f'agents/seen/{envs.EVALUATION[1]}/sac/default/seed0'}])
   given = ('--gin_bindings=make_agent.hidden_units = (9, 9)',)
   todo = [
       cells.Cell(f'agent/{run}', 'none',
@@ -142,11 +143,11 @@ def test_recorded_agents_that_learnt_otherwise_do_not_count(
   copy = str(root / layout.RECORDED_DIR)
   tasks = [row['task'] for row in tables.read(copy, 'table1')]
   assert tasks == list(envs.EVALUATION[:2][0 if same else 1:])
-  assert len(recorded_cells.learning(copy)) == same
+  assert len(recorded_cells.learning(copy)) == 1 + same
   assert len(tables.read(str(source), 'table1')) == 2  # Only the copy's go.
   assert to_run == ([] if same else [cell.name for cell in todo])
   out = capsys.readouterr().out
-  assert ('is now' in out) == (not same)
+  assert ('do not count' in out) == (not same)
   assert same or said in out
 
 
@@ -217,3 +218,90 @@ def test_agents_of_the_runs_own_copy_that_learnt_otherwise_are_refused(
   finally:
     gin.clear_config()
   assert tables.read(copy, 'table1')
+
+
+@pytest.mark.parametrize('name, tables_of, stage, message', [
+    ('data', {}, {'stage': 'data', 'seed': 7}, 'recorded with seed 7'),
+    ('prior/seen/a', {}, {'stage': 'priors/seen/a', 'seed': 7}, 'seed 7'),
+    ('calibrate/seen/safer/x', {'calibration': [{
+        'protocol': 'seen', 'prior': 'safer', 'task': 'x', 'mode': 'exact',
+        'max_unsafe_fraction': target, 'latent_bound': 0.5, 'steps': 9_000,
+        'unsafe_fraction_upper': 0.2,
+    } for target in (0.0, 0.02, 0.15, 0.3, 0.45)]}, {}, 'now gives 0.7'),
+    ('prior/seen/lambda_1', {'prior_sweep': [{
+        'protocol': 'seen', 'prior': 'lambda_1', 'method': 'safer',
+        'num_steps': 4000, 'unsafe_weight': 2.0, 'optimizer': 'adam',
+        'learning_rate': 2e-3,
+    }]}, {}, 'unsafe_weight 2; asked for is 1.0'),
+])
+def test_recorded_results_of_another_run_are_refused(
+    tmp_path, monkeypatch, name, tables_of, stage, message
+):
+  source, root = str(tmp_path / 'old'), str(tmp_path / 'run')
+  files.write_json(f'{source}/provenance.json', [
+      {'stage': 'data', 'seed': 0, **stage}
+  ])
+  for table, rows in tables_of.items():
+    tables.write(source, table, rows)
+  files.write_json(os.path.join(
+      layout.export_dir(root, 'seen', 'safer'), layout.ASSURANCE
+  ), {'table': [{
+      'mode': 'exact', 'max_unsafe_fraction': target, 'latent_bound': 0.7,
+  } for target in (0.0, 0.02, 0.15, 0.3, 0.45)]})
+  cell = cells.Cell(name, 'none', (
+      f'--root_dir={root}', '--seed=0',
+      '--gin_bindings=train_prior.unsafe_weight = 1.0',
+  ), 'x')
+  monkeypatch.setattr(builder.Builder, 'build', lambda *_: [cell])
+  try:
+    with pytest.raises(errors.UserError, match=message):
+      reproduce.reproduce(root, recorded=source, dry_run=True)
+  finally:
+    gin.clear_config()
+
+
+def test_agents_here_of_a_prior_that_is_another_now_are_refused(
+    tmp_path, monkeypatch
+):
+  """Those without learning too, whose evaluation is all there is."""
+  run = f'seen/{envs.EVALUATION[0]}/safer_prior_zero/default/seed0'
+  result = tmp_path / layout.AGENTS_DIR / run / layout.EVALUATION
+  files.write_json(str(result), {
+      'method': 'safer_prior_zero', 'variant': 'default', 'prior': None,
+      'env_steps': 0, 'eval_episodes': 100, 'latent_bound': None,
+      'max_unsafe_fraction': None, 'assurance_mode': None,
+      'eval_provenance': {'inputs': {'prior_spec': 'x'}},
+  })
+  prior = 'prior/seen/safer'
+  todo = [
+      cells.Cell(prior, 'none', (), 'x'),
+      cells.Cell(f'evaluate/{run}', 'none', (), str(result), (prior,)),
+      cells.Cell('evaluate/new', 'none', (), 'x', (prior,)),
+  ]
+  monkeypatch.setattr(builder.Builder, 'build', lambda *_: todo)
+  try:
+    with pytest.raises(errors.UserError, match='is there, made from another'):
+      reproduce.reproduce(str(tmp_path), dry_run=True)
+  finally:
+    gin.clear_config()
+
+
+def test_agents_of_other_methods_that_are_here_are_compared_too(
+    tmp_path, monkeypatch
+):
+  run = f'seen/{envs.EVALUATION[0]}/parrot/default/seed0'
+  result = tmp_path / layout.AGENTS_DIR / run / layout.RESULT
+  files.write_json(str(result), {
+      'method': 'parrot', 'variant': 'default', 'env_steps': 2_400,
+      'latent_bound': None, 'max_unsafe_fraction': None,
+      'assurance_mode': None,
+  })
+  monkeypatch.setattr(builder.Builder, 'build', lambda _, chosen: [
+      cells.Cell(f'agent/{run}', 'none', (), str(result))
+      if 'parrot' in chosen.methods else _sac_cell(0, 'x')
+  ])
+  try:
+    with pytest.raises(errors.UserError, match='an agent of 2400 steps'):
+      reproduce.reproduce(str(tmp_path), methods=['sac'], dry_run=True)
+  finally:
+    gin.clear_config()

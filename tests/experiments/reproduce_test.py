@@ -130,6 +130,22 @@ def test_held_out_tasks_of_ones_own_are_not_evaluated(run):
     run({'one': 'pass'})
 
 
+@pytest.mark.parametrize('binding, message', [
+    ('train_agent.method = %METHOD', 'choose by --methods'),
+    ('evaluate.max_unsafe_fraction = 0.3', 'is 0.3, train_agent'),
+    ("evaluate.assurance_mode = 'paper'", 'assurance_mode is paper'),
+    ('compute_assurance.targets = (0.15, 0.3, 0.45)', 'targets lack 0.02'),
+])
+def test_what_would_fail_after_hours_is_refused_at_once(
+    run, binding, message
+):
+  config.parse([], [binding, *(
+      ["METHOD = 'safer'"] if '%METHOD' in binding else []
+  )])
+  with pytest.raises(errors.UserError, match=message):
+    run({'one': 'pass'})
+
+
 def test_an_unknown_executor_is_an_error(run):
   with pytest.raises(errors.UserError, match='--executor=moon'):
     run({'one': 'pass'}, executor='moon')
