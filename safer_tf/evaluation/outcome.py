@@ -194,7 +194,8 @@ def _details(found: list[summaries.Outcome], rows: list[tables.Row]) -> str:
       ))
   return page.table(
       ('Method', 'variant', 'latent bound', 'success', 'in training',
-       'violations', 'unsafe episodes (95% upper bound of the worst seed)', 'n (seeds)'),
+       'violations', 'unsafe episodes (95% upper bound of the worst seed)',
+       'n (seeds)'),
       body, ours,
   )
 
