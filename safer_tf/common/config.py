@@ -109,6 +109,11 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
         f'{name} is set and nothing uses it as %{name}: expected the name of a '
         'macro of these files, or a binding such as train_agent.seed.'
     ), gin_files))
+  for name in gin_types.unused_scopes():
+    raise errors.UserError(explain(ValueError(
+        f'{name} is set for a scope that nothing refers to as '
+        f'@{name.rpartition("/")[0]}/...: leave the scope out.'
+    ), gin_files))
 
 
 def explain(error: Exception, gin_files: Sequence[str] = ()) -> str:

@@ -39,13 +39,26 @@ def unused_macros() -> Iterator[str]:
   Gin takes every name without a dot for a macro, so that a misspelt one, or an
   argument without its function, is no error of its own.
   """
-  used = {
-      reference.scoped_selector for values in gin_config._CONFIG.values()
-      for value in values.values() for reference in _references(value)
-  }
+  used = _used()
   for scope, selector in gin_config._CONFIG:
     if selector == 'gin.macro' and f'{scope}/{selector}' not in used:
       yield scope
+
+
+def unused_scopes() -> Iterator[str]:
+  """Bindings of a gin scope that no reference enters, and no code does."""
+  entered = {name.rpartition('/')[0] for name in _used()}
+  for scope, selector in gin_config._CONFIG:
+    if scope and selector != 'gin.macro' and scope not in entered:
+      yield f'{scope}/{selector.split(".")[-1]}'
+
+
+def _used() -> set[str]:
+  """What the bindings refer to, each with its scope."""
+  return {
+      reference.scoped_selector for values in gin_config._CONFIG.values()
+      for value in values.values() for reference in _references(value)
+  }
 
 
 def _references(value: Any) -> Iterator[gin_config.ConfigurableReference]:

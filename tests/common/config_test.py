@@ -107,6 +107,16 @@ def test_a_macro_that_nothing_uses_is_told(binding, name):
     config.parse(['methods/safer.gin'], [binding])
 
 
+def test_a_scope_that_nothing_enters_is_told():
+  binding = 'deep/image_encoder.filters = (8,)'
+  with pytest.raises(errors.UserError, match='deep/image_encoder is set for'):
+    config.parse(['methods/safer.gin'], [binding])
+  config.parse(['methods/safer.gin'], [
+      binding, 'SkillPrior.make_encoder = @deep/image_encoder',
+  ])
+  gin.clear_config()
+
+
 def test_a_macro_is_used_however_deep_it_stands():
   config.parse([], [
       'LEVEL = 0.3', 'collect_data.noise_levels = (0.0, %LEVEL)',
