@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 from typing import Any, Collection, Iterable, Sequence
 
 import matplotlib
@@ -38,7 +37,6 @@ def save(figure: figure_lib.Figure, path: str) -> None:
   image = Image.open(buffer).convert('RGB').quantize(
       _COLOURS, dither=Image.Dither.NONE
   )
-  files.ensure_dir(os.path.dirname(path))
   with files.replacing(path) as beside:
     image.save(beside, 'PNG', optimize=True)
 

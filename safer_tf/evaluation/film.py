@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Mapping, NamedTuple, Sequence
 
 import matplotlib
@@ -84,7 +83,6 @@ def write_video(take: Take, path: str) -> None:
   # ffmpeg is looked for on import.
   import imageio  # pylint: disable=g-import-not-at-top
 
-  files.ensure_dir(os.path.dirname(path))
   frames = take.frames.copy()
   for frame, unsafe in zip(frames[1:], take.unsafe):
     if unsafe:

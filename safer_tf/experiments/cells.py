@@ -19,7 +19,7 @@ class Cell:
   """One run of one binary.
 
   Attributes:
-    name: unique and readable, e.g. `agent/seen/task_03/safer/prior/seed0`;
+    name: unique and readable, e.g. `agent/seen/extract_08/safer/default/seed0`;
       also the name of its log file.
     binary: module of `safer_tf.bin`.
     arguments: flags of the binary.
