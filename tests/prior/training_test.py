@@ -13,6 +13,8 @@ import tensorflow as tf
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.data import pipeline
+from safer_tf.data import store as store_lib
 from safer_tf.prior import export
 from safer_tf.prior import learner
 from safer_tf.prior import skill_prior
@@ -336,3 +338,41 @@ def test_too_few_data_are_told_before_training(tmp_path):
   gin.bind_parameter('train_prior.num_steps', 10**9)
   with pytest.raises(errors.UserError, match='split of .* is empty'):
     training.train_prior(str(tmp_path))
+
+
+def test_learning_validation_and_report_have_splits_of_their_own(
+    root, monkeypatch
+):
+  read = {'opening': set(), 'before': set(), 'after': set()}
+  phase, samplers = ['opening'], []
+  store_read = store_lib.EpisodeStore.read
+  finish = training._Run.finish
+  sampler = pipeline.RunSampler.__init__
+
+  def note_read(self, number):
+    read[phase[0]].add(int(number))
+    return store_read(self, number)
+
+  def note_finish(self, *args):
+    phase[0] = 'after'
+    return finish(self, *args)
+
+  def note_sampler(self, *args):
+    samplers.append(self)
+    phase[0] = 'before'
+    return sampler(self, *args)
+
+  monkeypatch.setattr(store_lib.EpisodeStore, 'read', note_read)
+  monkeypatch.setattr(training._Run, 'finish', note_finish)
+  monkeypatch.setattr(pipeline.RunSampler, '__init__', note_sampler)
+  training.train_prior(root)
+  store = store_lib.EpisodeStore(layout.data_dir(root))
+  splits = {
+      name: set(store.split(name).tolist())
+      for name in ('train', 'validation', 'test')
+  }
+  learnt, = samplers
+  assert set(learnt.episodes) <= splits['train']
+  assert read['before'] <= splits['train'] | splits['validation']
+  assert read['before'] & splits['validation']
+  assert read['after'] == splits['test']
