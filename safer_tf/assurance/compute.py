@@ -99,7 +99,7 @@ def compute_assurance(
   files.write_json(path, result)
   print(
       f'{path}: latent_bound {chosen["latent_bound"]:.4g} ({mode}, at most '
-      f'{max_unsafe_fraction:.0%} unsafe) keeps '
+      f'{100 * max_unsafe_fraction:g}% unsafe) keeps '
       f'{chosen["safe_actions_in_bound"]:.2%} of the safe actions.'
   )
   return result
@@ -248,7 +248,8 @@ def _check_admits(
   natural = float(np.mean(latents.unsafe))
   raise errors.UserError(
       f'The {chosen["mode"]} latent bound of {directory} admits nothing: no '
-      f'bound keeps the unsafe share at {chosen["max_unsafe_fraction"]:.0%} on '
+      'bound keeps the unsafe share at '
+      f'{100 * chosen["max_unsafe_fraction"]:g}% on '
       f'{latents.n_episodes} episodes with {len(latents.unsafe)} actions, '
       f'{natural:.1%} of them unsafe, the smallest latent at '
       f'{latents.abs_max.min():.3f}. Train the prior longer, collect more '

@@ -317,13 +317,10 @@ def make_agent(
     An initialised agent.
 
   Raises:
-    UserError: there is no hidden layer, or a number is out of its range.
+    UserError: there is no hidden layer, or one without units, or a number is
+      out of its range.
   """
-  if not hidden_units:
-    raise errors.UserError(
-        'make_agent.hidden_units is empty: expected the sizes of one or more '
-        'hidden layers.'
-    )
+  errors.require_sizes('make_agent', hidden_units=hidden_units)
   for name, value in (
       ('actor_learning_rate', actor_learning_rate),
       ('critic_learning_rate', critic_learning_rate),

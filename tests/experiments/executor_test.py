@@ -168,10 +168,11 @@ executor.execute(
     [Cell('slow', 'none', (), {cell.finished_file!r})],
     executor.LocalPool(log_dir, 1), log_dir)
 '''])
-  _wait_for((tmp_path / 'pid').exists)
+  pids = tmp_path / 'pid'
+  _wait_for(lambda: pids.exists() and pids.read_text())
   runner.send_signal(number)
   runner.wait(20)
-  first = int((tmp_path / 'pid').read_text().split()[0])
+  first = int(pids.read_text().split()[0])
   _wait_for(lambda: not os.path.exists(f'/proc/{first}'))
   (tmp_path / 'again').touch()
   assert _execute([cell], tmp_path) == {'slow': executor.FINISHED}

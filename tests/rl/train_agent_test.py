@@ -201,7 +201,8 @@ def test_refuses_bad_config_and_leaves_no_result(root, changes, message):
 
 
 @pytest.mark.parametrize('binding, message', [
-    ('hidden_units = ()', 'hidden_units is empty'),
+    ('hidden_units = ()', r'hidden_units is \(\); expected whole'),
+    ('hidden_units = (0,)', r'hidden_units is \(0,\); expected whole'),
     ('gamma = 1.5', 'gamma is 1.5.* at most 1'),
     ('initial_alpha = 0.0', 'initial_alpha is 0.0.*above 0'),
     ('critic_learning_rate = -1e-3', 'critic_learning_rate is -0.001'),
