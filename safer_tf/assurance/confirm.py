@@ -24,6 +24,8 @@ from safer_tf.data import store as store_lib
 from safer_tf.prior import export
 from safer_tf.prior import protocols
 
+_CONFIRMS = 0.05  # Largest p-value that does.
+
 
 @gin.configurable(denylist=['root_dir', 'data_root'])
 def confirm_assurance(
@@ -79,16 +81,17 @@ def confirm_assurance(
       loaded, store, splits.ALL, assurance['unsafe_weight']
   )
   limit = compute.episode_limit(store, max_episode_steps)
+  table = [
+      _row(latents, row, limit) for row in assurance['table']
+      if row['latent_bound'] > bounds.NOTHING
+  ]
   result = {
       'prior': prior, 'protocol': protocol,
       'tasks': sorted(set(store.index.task[store.split(splits.ALL)].tolist())),
       'n_safe': int(np.sum(~latents.unsafe)),
       'n_unsafe': int(np.sum(latents.unsafe)),
       'max_episode_steps': limit,
-      'table': [
-          _row(latents, row, limit) for row in assurance['table']
-          if row['latent_bound'] > bounds.NOTHING
-      ],
+      'table': table,
       'provenance': provenance.record(
           assurance['provenance']['seed'], provenance.hashes({
               layout.DATA_INDEX: os.path.join(data_dir, layout.DATA_INDEX),
@@ -96,7 +99,9 @@ def confirm_assurance(
           }), wall_seconds=time.time() - start,
       ),
   }
-  files.write_json(os.path.join(directory, layout.CONFIRMATION), result)
+  path = os.path.join(directory, layout.CONFIRMATION)
+  files.write_json(path, result)
+  print(f'{path}: {_verdict(table)}')
   return result
 
 
@@ -167,6 +172,21 @@ def _holds(own_dir: str, trained_on: str | None) -> bool:
 def _episodes(index: dataset.Index) -> set[tuple[str, int, int]]:
   columns = (index.task, index.seed, index.index)
   return set(zip(*(column.tolist() for column in columns)))
+
+
+def _verdict(table: list[dict[str, Any]]) -> str:
+  """Which bounds the later episodes confirm, for a reader."""
+  tested = [row for row in table if row['p_value'] is not None]
+  if not tested:
+    return 'no bound to test: a share of 0% can be shown by no episodes.'
+  confirmed = [
+      f'{row["mode"]} {100 * row["max_unsafe_fraction"]:g}%' for row in tested
+      if row['p_value'] <= _CONFIRMS
+  ]
+  return (
+      f'of {len(tested)} bounds above 0% {len(confirmed)} are confirmed at 95% '
+      'confidence' + (f': {", ".join(confirmed)}.' if confirmed else '.')
+  )
 
 
 def _row(

@@ -31,6 +31,9 @@ from safer_tf.data import windows
 _T = TypeVar('_T')
 _MULTIPLE = 32  # Of a batch's frames and tuples.
 
+# Frames of a sweep's batch, zeros included: 32 episodes of our own tasks.
+FRAMES = 1_024
+
 
 class TupleBatch(NamedTuple):
   """N frames, each once a run, and B tuples that look at them.
@@ -264,39 +267,60 @@ def sweep(
     store: store_lib.EpisodeStore, split: str, batch_size: int = 32,
     max_episodes: int | None = None,
 ) -> Generator[SweepBatch, None, None]:
-  """Every episode of a split once, in order, in batches of one shape.
+  """Every episode of a split once, in order, in batches of few shapes.
 
   Args:
     store: dataset.
     split: e.g. `calibration`.
-    batch_size: episodes B.
+    batch_size: episodes B, fewer where they are long.
     max_episodes: an evenly spaced part of the split, if given.
 
   Yields:
-    Batches of tensors; T is the longest episode of the dataset.
+    Batches of tensors; T is the longest episode of the split, or the power of
+    two that holds the batch's.
   """
   episodes = episodes_of(store, split, max_episodes)
-  groups = [
-      episodes[first:first + batch_size]
-      for first in range(0, len(episodes), batch_size)
-  ]
+  groups = _grouped(episodes, store.index.length[episodes], batch_size)
   return prefetched(
-      lambda group: to_tensors(_sweep_batch(store, group, batch_size)), groups
+      lambda group: to_tensors(_sweep_batch(store, *group)), groups
   )
 
 
+def _grouped(
+    episodes: np.ndarray, lengths: np.ndarray, batch_size: int
+) -> list[tuple[np.ndarray, tuple[int, int]]]:
+  """Neighbouring episodes that share a batch, and its shape (B, T).
+
+  One long episode must not make every batch as long as it is.
+  """
+  steps = np.minimum(2 ** np.ceil(np.log2(lengths)).astype(int), lengths.max())
+  groups: list[tuple[np.ndarray, tuple[int, int]]] = []
+  first = 0
+  while first < len(episodes):
+    # What the batch would measure if it ended with each of the next episodes.
+    longest_of = np.maximum.accumulate(steps[first:first + batch_size])
+    fits = np.arange(1, len(longest_of) + 1) * longest_of <= FRAMES
+    count = max(1, int(np.sum(fits)))
+    longest = int(longest_of[count - 1])
+    groups.append((
+        episodes[first:first + count],
+        (min(batch_size, max(1, FRAMES // longest)), longest),
+    ))
+    first += count
+  return groups
+
+
 def _sweep_batch(
-    store: store_lib.EpisodeStore, numbers: np.ndarray, batch_size: int
+    store: store_lib.EpisodeStore, numbers: np.ndarray, shape: tuple[int, int]
 ) -> SweepBatch:
-  steps, spec = int(store.index.length.max()), store.spec
-  shape = (batch_size, steps)
+  spec = store.spec
   batch = SweepBatch(
       np.zeros(shape + spec.observation_shape, spec.observation_dtype),
       np.zeros(shape, bool),
       np.zeros(shape + (spec.action_size,), np.float32),
       np.zeros(shape, bool),
-      np.zeros(batch_size, bool),
-      np.full(batch_size, -1, np.int64),
+      np.zeros(shape[0], bool),
+      np.full(shape[0], -1, np.int64),
   )
   for row, number in enumerate(numbers):
     episode = store.read(number)

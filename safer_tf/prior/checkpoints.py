@@ -8,7 +8,6 @@ import os
 import tensorflow as tf
 
 from safer_tf.common import checkpoint
-from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.prior import learner as learner_lib
 
@@ -46,6 +45,7 @@ class Checkpoints:
     """
     for which in (_LATEST, _BEST):
       _listed(directory, which)
+    self._owner = os.path.dirname(directory)
     self._learner = learner
     self._best_objective = tf.Variable(
         float('-inf'), dtype=tf.float64, trainable=False
@@ -85,7 +85,7 @@ class Checkpoints:
     if self.latest is None:
       return
     # The optimizer's own variables follow once it has made them.
-    _restore(self._latest.checkpoint, self.latest)
+    checkpoint.restore(self._latest.checkpoint, self.latest, self._owner)
 
   @property
   def seconds(self) -> float:
@@ -126,16 +126,7 @@ class Checkpoints:
       UserError: they cannot be read.
     """
     if self.best_step:
-      _restore(
-          self._best.checkpoint, f'{self._best.directory}/ckpt-{self.best_step}'
+      checkpoint.restore(
+          self._best.checkpoint,
+          f'{self._best.directory}/ckpt-{self.best_step}', self._owner,
       )
-
-
-def _restore(saved: tf.train.Checkpoint, path: str) -> None:
-  try:
-    saved.restore(path).assert_existing_objects_matched()
-  except Exception as error:  # TensorFlow's many ways to say damaged.
-    raise errors.UserError(
-        f'Checkpoint {path} cannot be read ({error}). Delete the directory of '
-        'its prior to train anew.'
-    ) from error

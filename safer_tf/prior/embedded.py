@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -35,22 +36,16 @@ def embedded(
     UserError: a shard is missing or damaged.
   """
   groups = np.split(numbers, range(_EPISODES, len(numbers), _EPISODES))
-  # One shape for all: convolutions are set up anew for every batch size.
-  shape = (
-      _EPISODES * int(store.index.length.max()), *prior.observation_shape
-  )
   embed = tf.function(prior.embed)
   found: dict[int, schema.Episode] = {}
   with progress.bar(len(numbers), 'Embedding', 'episode') as bar:
     for group, episodes in zip(groups, pipeline.prefetched(
-        lambda group: [store.read(number) for number in group], groups
+        lambda group: [store.read(number) for number in group], groups,
+        depth=2,
     )):
       frames = np.concatenate([each.observation for each in episodes])
-      padded = np.zeros(shape, frames.dtype)
-      padded[:len(frames)] = frames
       ends = np.cumsum([len(each) for each in episodes])
-      # Cut before it is an array: a view would keep the padding alive.
-      parts = np.split(embed(padded)[:len(frames)].numpy(), ends[:-1])
+      parts = np.split(_in_pieces(embed, frames), ends[:-1])
       for number, episode, part in zip(group, episodes, parts):
         found[int(number)] = dataclasses.replace(episode, observation=part)
       bar.update(len(group))
@@ -58,3 +53,17 @@ def embedded(
       store.spec, observation_shape=(prior.embedding_dim,),
       observation_dtype='float32',
   ))
+
+
+def _in_pieces(
+    embed: Callable[[np.ndarray], tf.Tensor], frames: np.ndarray
+) -> np.ndarray:
+  """Embeds frames [N, ...] by as many at a time as a sweep does; [N, E]."""
+  found = []
+  for first in range(0, len(frames), pipeline.FRAMES):
+    piece = frames[first:first + pipeline.FRAMES]
+    # One shape for all: convolutions are set up anew for every batch size.
+    padded = np.zeros((pipeline.FRAMES, *frames.shape[1:]), frames.dtype)
+    padded[:len(piece)] = piece
+    found.append(embed(padded)[:len(piece)].numpy())
+  return np.concatenate(found)

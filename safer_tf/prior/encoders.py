@@ -145,6 +145,33 @@ def default_encoder(shape: Sequence[int]) -> tf.keras.Model:
   )
 
 
+def embedding_dim(encoder: tf.keras.Model, shape: Sequence[int]) -> int:
+  """Size E of the embeddings that an encoder gives.
+
+  Args:
+    encoder: what a factory gave for observations of `shape`.
+    shape: shape of one observation.
+
+  Returns:
+    E.
+
+  Raises:
+    UserError: it is no Keras model from float32 [B, ...] to float32 [B, E].
+  """
+  told = type(encoder).__name__
+  if isinstance(encoder, tf.keras.Model):
+    found = encoder(tf.zeros((1, *shape)))
+    if tf.is_tensor(found):
+      if found.shape.rank == 2 and found.dtype == tf.float32:
+        return int(found.shape[-1])
+      told += f' to {found.dtype.name} {found.shape.as_list()}'
+  raise errors.UserError(
+      f'SkillPrior.make_encoder gives a {told} for an observation of shape '
+      f'{list(shape)}; expected a Keras model from float32 [B, ...] to '
+      'embeddings, float32 [B, E].'
+  )
+
+
 def no_encoder(shape: Sequence[int]) -> tf.keras.Model:
   """Leaves what it is given as it is: for observations that are embeddings.
 

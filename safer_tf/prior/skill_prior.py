@@ -43,7 +43,8 @@ class SkillPrior(tf.Module):
       name: name of the module.
 
     Raises:
-      UserError: a size is less than 1, or a layer `Standardise` of the encoder
+      UserError: a size is less than 1, the encoder is no model of one
+        observation in and one embedding out, or a layer `Standardise` of it
         stands where nothing can be told it.
     """
     errors.require_sizes(
@@ -56,8 +57,10 @@ class SkillPrior(tf.Module):
     self.context_dim = context_dim
     self.uses_context = uses_context
     self._encoder = make_encoder(self.observation_shape)
+    self.embedding_dim = encoders.embedding_dim(
+        self._encoder, self.observation_shape
+    )
     self._check_standardising()
-    self.embedding_dim = int(self._encoder.output_shape[-1])
     self._posterior = None
     condition_dim = self.embedding_dim
     if uses_context:

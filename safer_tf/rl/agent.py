@@ -340,6 +340,12 @@ def make_agent(
           f'make_agent.{name} is {value!r}: expected a number above 0'
           + ('.' if math.isinf(highest) else f' and at most {highest}.')
       )
+  if not -math.inf < target_entropy_per_dimension < networks.LOG_2:
+    raise errors.UserError(
+        'make_agent.target_entropy_per_dimension is '
+        f'{target_entropy_per_dimension!r}: expected less than log 2 = 0.69, '
+        'which the uniform density has: it would be missed for ever.'
+    )
   tf.keras.utils.set_random_seed(seed)
   adam = tf.keras.optimizers.legacy.Adam
   agent = LatentSacAgent(

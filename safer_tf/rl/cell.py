@@ -12,8 +12,8 @@ import tensorflow as tf
 from tf_agents.environments import py_environment
 from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
-from tf_agents.utils import common
 
+from safer_tf.common import checkpoint
 from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -34,9 +34,6 @@ SUCCESS_WINDOW = 5_000
 
 _FRAMES_SHOWN = 5
 _CHANNELS_SHOWN = (1, 3, 4)  # What TensorBoard takes for an image.
-# TensorBoard events are written out at checkpoints only, so that a resumed
-# run does not show what it takes back.
-_NEVER = 10**9
 
 
 class Cell:
@@ -81,9 +78,11 @@ class Cell:
     self._checkpoints = os.path.join(directory, layout.CHECKPOINTS_DIR)
     self._restore()
     self._writer = tf.summary.create_file_writer(
-        os.path.join(directory, layout.TENSORBOARD_DIR), max_queue=_NEVER,
-        flush_millis=_NEVER,
+        os.path.join(directory, layout.TENSORBOARD_DIR)
     )
+    # Of TensorBoard, since the last checkpoint: a run that goes on from there
+    # does not show twice what it takes back.
+    self._pending: list[tuple[curve.Row, float]] = []
 
   def collect_with(
       self, initial_steps: int, prior_probability: float, bound: float
@@ -126,14 +125,14 @@ class Cell:
     bar = progress.bar(
         self._num_steps, 'Training agent', 'step', initial=done
     )
-    with bar, self._writer.as_default():
+    with bar:
       while done < self._num_steps:
         frames = self._episode()
         row = self._curve.rows[-1]
-        curve.write_summaries(row, self._curve.success_rate(SUCCESS_WINDOW))
+        success = self._curve.success_rate(SUCCESS_WINDOW)
+        self._pending.append((row, success))
         bar.set_postfix(
-            violations=row.cumulative_violations,
-            success=f'{self._curve.success_rate(SUCCESS_WINDOW):.2f}',
+            violations=row.cumulative_violations, success=f'{success:.2f}',
             refresh=False,
         )
         bar.update(row.env_steps - done)
@@ -213,7 +212,7 @@ class Cell:
     ).numpy()
     if not np.isfinite(report).all():
       values = dict(zip(sac.Diagnostics._fields, report.tolist()))
-      last = self._checkpointer.manager.latest_checkpoint or 'none yet'
+      last = self._manager.latest_checkpoint or 'none yet'
       raise errors.UserError(
           f'{self._directory}: SAC diverged at environment step {step}: '
           f'{values}. The last good checkpoint: {last}. Lower make_agent\'s '
@@ -222,29 +221,29 @@ class Cell:
     self._curve.add_update(report)
 
   def _checkpoint(self, frames: list[np.ndarray]) -> None:
-    """Saves everything; the checkpointer's own file comes last and counts."""
+    """Saves everything; TensorFlow's own file comes last and counts."""
     self._replay.save(self._checkpoints)
     self._curve.save(os.path.join(self._directory, layout.CURVE))
     self._episodes.assign(len(self._curve.rows))
     with files.writing_by_tensorflow(self._directory):
-      self._checkpointer.save(tf.constant(self._curve.env_steps, tf.int64))
-      _write_frames(frames, self._curve.env_steps)
-      tf.summary.text('gin', _as_markdown(config.operative()), step=0)
-      self._writer.flush()
+      self._manager.save(checkpoint_number=self._curve.env_steps)
+      with self._writer.as_default():  # Flushes at its end.
+        for row, success in self._pending:
+          curve.write_summaries(row, success)
+        _write_frames(frames, self._curve.env_steps)
+        tf.summary.text('gin', _as_markdown(config.operative()), step=0)
+    self._pending.clear()
 
   def _restore(self) -> None:
-    files.ensure_dir(self._checkpoints)
-    try:
-      self._checkpointer = common.Checkpointer(
-          self._checkpoints, max_to_keep=1, agent=self._agent,
-          episodes=self._episodes, wall_seconds=self._wall_seconds,
-      )
-    except Exception as error:  # TensorFlow's many ways to say damaged.
-      raise errors.UserError(
-          f'The checkpoint in {self._checkpoints} cannot be read ({error}). '
-          f'Delete {self._directory} to train this agent anew.'
-      ) from error
-    if not self._checkpointer.checkpoint_exists:
+    self._manager = tf.train.CheckpointManager(
+        tf.train.Checkpoint(
+            agent=self._agent, episodes=self._episodes,
+            wall_seconds=self._wall_seconds,
+        ),
+        files.ensure_dir(self._checkpoints), max_to_keep=1,
+    )
+    latest = self._manager.latest_checkpoint
+    if latest is None:
       if os.path.exists(
           os.path.join(self._directory, layout.TENSORBOARD_DIR)
       ):
@@ -253,6 +252,7 @@ class Cell:
             '(train_agent.checkpoint_steps): it starts anew.'
         )
       return
+    checkpoint.restore(self._manager.checkpoint, latest, self._directory)
     self._curve.load(
         os.path.join(self._directory, layout.CURVE),
         int(self._episodes.numpy()),

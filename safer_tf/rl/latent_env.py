@@ -67,6 +67,8 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
     action_spec = env.action_spec()
     self._low = np.broadcast_to(action_spec.minimum, action_spec.shape)
     self._high = np.broadcast_to(action_spec.maximum, action_spec.shape)
+    self._frame_spec = env.observation_spec()
+    self._env_name = type(_innermost(env)).__name__
     self._embedding_spec = array_spec.ArraySpec(
         (spec.embedding_dim,), np.float32, 'embedding'
     )
@@ -164,12 +166,7 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
 
   def _reset(self) -> ts.TimeStep:
     self._forget()
-    time_step = self._env.reset()
-    check_observation(
-        self._env.observation_spec(), time_step.observation,
-        type(_innermost(self._env)).__name__,
-    )
-    return self._observe(time_step)
+    return self._observe(self._env.reset())
 
   def _step(self, action: np.ndarray) -> ts.TimeStep:
     time_step = self._env.step(action)
@@ -198,6 +195,9 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
     self._valid = self._none_valid
 
   def _observe(self, time_step: ts.TimeStep) -> ts.TimeStep:
+    check_observation(
+        self._frame_spec, time_step.observation, self._env_name
+    )
     self._frame = time_step.observation
     self._embedding, self._embeddings, self._valid, self._context, _ = (
         self._observe_one(
@@ -291,6 +291,10 @@ def wrap(
   Returns:
     A `LatentActionEnvironment`, a `PriorEnvironment`, or, where nothing of a
     prior is needed, `env`.
+
+  Raises:
+    UserError: the specs are not those that are needed, or the values do not go
+      together.
   """
   if prior is None:
     if encoder != 'own' or latent_bound is not None:
@@ -298,6 +302,7 @@ def wrap(
           f'There is no prior, but encoder is {encoder!r} and latent_bound '
           f'{latent_bound}; expected \'own\' and None.'
       )
+    _check_unwrapped(env)
     return env
   if latent_bound is None:
     return PriorEnvironment(env, prior, encoder)
@@ -315,7 +320,7 @@ def check_observation(spec: Any, observation: Any, env_name: str) -> None:
 
   Args:
     spec: of its observations.
-    observation: what it gave at a reset.
+    observation: what it gave.
     env_name: its name, for the message.
 
   Raises:
@@ -326,10 +331,43 @@ def check_observation(spec: Any, observation: Any, env_name: str) -> None:
       tuple(spec.shape), spec.dtype
   ):
     raise errors.UserError(
-        f'Environment {env_name}: after a reset its observation is of shape '
-        f'{list(found[0])} and dtype {found[1]}, by its spec of '
-        f'{list(spec.shape)} and {np.dtype(spec.dtype)}. Cast it in the '
-        'environment.'
+        f'Environment {env_name}: an observation is of shape {list(found[0])} '
+        f'and dtype {found[1]}, by its spec of {list(spec.shape)} and '
+        f'{np.dtype(spec.dtype)}. Cast it in the environment.'
+    )
+
+
+def _check_unwrapped(env: py_environment.PyEnvironment) -> None:
+  """The environment must observe and act as an agent without a prior can."""
+  _check_not_batched(env)
+  observation, action = env.observation_spec(), env.action_spec()
+  if not isinstance(observation, array_spec.ArraySpec) or (
+      len(observation.shape) not in (1, 3)
+      or observation.dtype not in (np.uint8, np.float32)
+  ):
+    raise errors.UserError(
+        f'The environment\'s observations are {observation}; expected one '
+        'array of shape [size] or [height, width, channels], uint8 or float32. '
+        'Cast or join them in a wrapper.'
+    )
+  if not isinstance(action, array_spec.BoundedArraySpec) or (
+      len(action.shape) != 1 or action.dtype != np.float32
+      # Where there is no bound TF-Agents has the largest number.
+      or np.any(action.minimum == np.finfo(np.float32).min)
+      or np.any(action.maximum == np.finfo(np.float32).max)
+  ):
+    raise errors.UserError(
+        f'The environment\'s actions are {action}; expected one float32 vector '
+        'within finite bounds. Wrap them, as for a prior\'s data '
+        '(docs/data.md).'
+    )
+
+
+def _check_not_batched(env: py_environment.PyEnvironment) -> None:
+  if env.batched:
+    raise errors.UserError(
+        f'{type(env).__name__} is batched; wrap each of its environments, and '
+        'batch the wrapped ones.'
     )
 
 
@@ -337,11 +375,7 @@ def _check_specs(
     env: py_environment.PyEnvironment, spec: export.PriorSpec
 ) -> None:
   """The environment must observe and act as the prior's data did."""
-  if env.batched:
-    raise errors.UserError(
-        f'{type(env).__name__} is batched; wrap each of its environments, and '
-        'batch the wrapped ones.'
-    )
+  _check_not_batched(env)
   observation, action = env.observation_spec(), env.action_spec()
   for what, found, expected in (
       ('observations', observation,

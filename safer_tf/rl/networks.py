@@ -15,7 +15,7 @@ from tf_agents.specs import tensor_spec
 
 from safer_tf.common import errors
 
-_LOG_2 = math.log(2.0)
+LOG_2 = math.log(2.0)
 _HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 VARIANCE_FLOOR = 1e-5  # Of LayerNorm.
 
@@ -148,7 +148,7 @@ class Actor(network.Network):
     stddev = gaussian.stddev()
     raw = gaussian.mean() + stddev * noise
     # log(1 - tanh(x)^2) in a form that holds for large |x|.
-    log_slope = 2.0 * (_LOG_2 - raw - tf.nn.softplus(-2.0 * raw))
+    log_slope = 2.0 * (LOG_2 - raw - tf.nn.softplus(-2.0 * raw))
     log_prob = (
         -0.5 * tf.square(noise) - tf.math.log(stddev) - _HALF_LOG_2_PI
         - log_slope

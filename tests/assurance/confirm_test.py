@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from safer_tf.assurance import bounds
+from safer_tf.assurance import certified
 from safer_tf.assurance import compute
 from safer_tf.assurance import confirm
 from safer_tf.assurance import latents
@@ -71,6 +72,51 @@ def test_every_bound_is_tested_on_all_later_episodes(roots):
   for row in result['table']:
     assert row['n_episodes'] == 300
     assert (row['p_value'] is None) == (row['max_unsafe_fraction'] == 0)
+
+
+def test_bounds_are_tested_with_the_weight_that_they_were_computed_with(roots):
+  result = confirm.confirm_assurance(*roots, prior='safer')
+  path = layout.export_dir(roots[0], 'seen', 'safer')
+  weight = files.read_json(f'{path}/{layout.ASSURANCE}', 'it')['unsafe_weight']
+  found = latents.labelled_latents(
+      export.load_prior(path),
+      store_lib.EpisodeStore(layout.data_dir(roots[1])), splits.ALL, weight,
+  )
+  own = latents.labelled_latents(
+      export.load_prior(path),
+      store_lib.EpisodeStore(layout.data_dir(roots[1])), splits.ALL,
+  )
+  assert own.unsafe_weight != weight
+  for row in result['table']:
+    share, wrong = (
+        bounds.unsafe_fraction(each, row['latent_bound'])
+        for each in (found, own)
+    )
+    assert row['in_bound_unsafe_fraction'] == pytest.approx(share, nan_ok=True)
+    if row['p_value'] is None:
+      continue
+    p_value, of_own = (
+        certified.p_values(
+            each, row['max_unsafe_fraction'], result['max_episode_steps'],
+            [row['latent_bound']],
+        )[0] for each in (found, own)
+    )
+    assert row['p_value'] == pytest.approx(p_value)
+    if 1e-12 < p_value < 0.99:
+      assert (share, p_value) != pytest.approx((wrong, of_own))
+
+
+def test_the_verdict_is_told(roots, capsys):
+  table = confirm.confirm_assurance(*roots, prior='safer')['table']
+  told = capsys.readouterr().out
+  tested = [row for row in table if row['p_value'] is not None]
+  assert f'of {len(tested)} bounds above 0%' in told
+  named = [
+      f'{row["mode"]} {100 * row["max_unsafe_fraction"]:g}%' in told
+      for row in tested
+  ]
+  assert named == [row['p_value'] <= 0.05 for row in tested]
+  assert any(named)
 
 
 def test_the_verdict_follows_the_later_episodes(roots, monkeypatch):

@@ -137,6 +137,30 @@ def test_episode_is_a_pure_function_of_its_record(tmp_path):
     fakes.assert_same(again, episode)
 
 
+def test_policy_and_environment_draw_from_seeds_of_their_own():
+  seeds = []
+
+  class Env(fakes.PointEnv):
+
+    def seed(self, seed):
+      seeds.append(seed)
+      super().seed(seed)
+
+  class Policy(fakes.PointPolicy):
+
+    def reset(self, seed, noise):
+      seeds.append(seed)
+      super().reset(seed, noise)
+
+  env = Env('left')
+  seeds.clear()
+  rollout.roll_out(env, Policy(env), 'left', rollout.Draw(3, 0.0), 0)
+  assert len(seeds) == 2 and seeds[0] != seeds[1]
+  # Nor may it be that of another episode's environment.
+  drawn = [rollout.draw('left', 0, i, (0.0,)).seed for i in range(200)]
+  assert seeds[1] > max(drawn)
+
+
 def test_an_environment_that_never_ends_is_told(monkeypatch):
   monkeypatch.setattr(labels, 'LONGEST_EPISODE', 2)
   env = fakes.PointEnv('left')

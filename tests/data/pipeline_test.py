@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from safer_tf.common import errors
 from safer_tf.data import dataset
 from safer_tf.data import pipeline
+from safer_tf.data import splits
 from safer_tf.data import store as store_lib
 from tests.data import fakes
 
@@ -137,9 +139,19 @@ def test_resumed_training_sees_the_batches_it_would_have_seen(store):
   resumed.close()
 
 
-def test_sweep_visits_every_episode_once_in_one_shape(store):
+@pytest.mark.parametrize('frames, shapes', [(1_024, 1), (48, 2), (7, 2)])
+def test_sweep_visits_every_episode_once_in_few_shapes(
+    store, monkeypatch, frames, shapes
+):
+  monkeypatch.setattr(pipeline, 'FRAMES', frames)
   batches = list(pipeline.sweep(store, 'train', batch_size=7))
-  assert len({batch.observation.shape for batch in batches}) == 1
+  assert len({batch.valid.shape for batch in batches}) >= shapes
+  longest = store.index.length[store.split('train')].max()
+  for batch in batches:
+    count, steps = batch.valid.shape
+    assert count == 1 or count * steps <= frames
+    assert count <= 7 and steps <= longest
+    assert steps < 2 * batch.valid.numpy().sum(1).max() or steps == longest
   numbers = np.concatenate([batch.episode for batch in batches])
   assert numbers[numbers >= 0].tolist() == store.split('train').tolist()
   for batch in batches:
@@ -155,6 +167,24 @@ def test_sweep_visits_every_episode_once_in_one_shape(store):
         np.testing.assert_array_equal(found[valid], getattr(episode, name))
         assert not found[~valid].any()
       assert bool(batch.success[row]) == episode.success
+
+
+def test_one_long_episode_makes_no_other_batch_longer(tmp_path):
+  episodes = list(fakes.random_episodes(60, fakes.IMAGE_SPEC, max_length=8))
+  long, = fakes.random_episodes(1, fakes.IMAGE_SPEC, max_length=1)
+  repeated = {
+      name: np.repeat(getattr(long, name), 3_000, axis=0)
+      for name in ('observation', 'action', 'reward', 'unsafe')
+  }
+  episodes[30] = dataclasses.replace(long, index=30, seed=30, **repeated)
+  path = str(tmp_path / 'data')
+  dataset.write_dataset(path, fakes.IMAGE_SPEC, episodes)
+  batches = list(pipeline.sweep(store_lib.EpisodeStore(path), splits.ALL))
+  numbers = np.concatenate([batch.episode for batch in batches])
+  assert sorted(numbers[numbers >= 0]) == list(range(60))
+  assert sorted(tuple(batch.valid.shape) for batch in batches) == [
+      (1, 3_000), (32, 8), (32, 8)
+  ]
 
 
 def test_sweep_over_a_part_is_spread_out(store):

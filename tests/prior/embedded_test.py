@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from safer_tf.common import layout
+from safer_tf.data import pipeline
 from safer_tf.data import store as store_lib
 from safer_tf.prior import embedded
 from safer_tf.prior import skill_prior
@@ -24,7 +25,11 @@ def prior(store):
   )
 
 
-def test_every_episode_that_is_asked_for_is_embedded(store, prior):
+@pytest.mark.parametrize('frames', [pipeline.FRAMES, 7])
+def test_every_episode_that_is_asked_for_is_embedded(
+    store, prior, monkeypatch, frames
+):
+  monkeypatch.setattr(pipeline, 'FRAMES', frames)
   numbers = np.union1d(store.split('train')[1:], store.split('validation'))
   found = embedded.embedded(store, prior, numbers)
   assert found.spec.observation_shape == (prior.embedding_dim,)

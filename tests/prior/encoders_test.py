@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from safer_tf.common import errors
 from safer_tf.prior import encoders
+from safer_tf.prior import skill_prior
 
 
 @pytest.mark.parametrize('shape', [(48, 48, 3), (20, 30, 1), (9,)])
@@ -20,6 +21,36 @@ def test_default_encoder_embeds_images_and_vectors(shape):
 def test_an_observation_of_another_rank_is_told():
   with pytest.raises(errors.UserError, match=r'\[4, 5\].*make_encoder'):
     encoders.default_encoder((4, 5))
+
+
+@pytest.mark.parametrize('make', [
+    lambda shape: tf.keras.layers.Dense(8),
+    lambda shape: lambda observation: observation,
+    lambda shape: None,
+    lambda shape: tf.keras.Sequential([tf.keras.Input(shape)]),
+    lambda shape: tf.keras.Sequential([
+        tf.keras.Input(shape), tf.keras.layers.Flatten(dtype='float64')
+    ]),
+])
+def test_an_encoder_that_gives_no_embedding_is_told(make):
+  with pytest.raises(errors.UserError, match='make_encoder gives .*E]'):
+    skill_prior.SkillPrior((6, 4, 3), 2, window=3, make_encoder=make)
+
+
+def test_an_encoder_that_is_built_when_called_is_one():
+  class Own(tf.keras.Model):
+
+    def __init__(self):
+      super().__init__()
+      self._dense = tf.keras.layers.Dense(9)
+
+    def call(self, inputs):
+      return self._dense(tf.reshape(inputs, [-1, 12]))
+
+  prior = skill_prior.SkillPrior(
+      (2, 2, 3), 2, window=3, make_encoder=lambda shape: Own()
+  )
+  assert prior.embedding_dim == 9
 
 
 def test_vectors_are_standardised_by_what_they_were_adapted_to():

@@ -63,6 +63,18 @@ def test_every_action_depends_on_every_latent():
   assert (np.abs(jacobian).max(axis=0) > 0).all()
 
 
+@pytest.mark.parametrize('size', [4, 5, 6])
+def test_halves_are_drawn_anew_from_pair_to_pair(size):
+  """With conditioners that do nothing, what is left is the permutation."""
+  model = _flow(size, num_couplings=4, spread=0.0)
+  moved = model.forward(tf.range(float(size))[tf.newaxis], _normal(1, 5))
+  places = np.round(moved[0]).astype(int).tolist()
+  assert sorted(places) == list(range(size))
+  first = set(range(size // 2))
+  for half in (places[:size // 2], places[-(size // 2):]):
+    assert set(half) != first
+
+
 def test_each_coupling_uses_the_condition():
   model = _flow()
   latent, condition = _normal(4, 6), _normal(4, 5)

@@ -155,6 +155,16 @@ def test_samples_of_the_context_follow_seed_and_step():
   np.testing.assert_array_equal(samples(0), drawn[:2])
 
 
+def test_the_objective_is_that_of_sampled_contexts():
+  batch = _batch()
+  sampled = _learner(sample_context=True)
+  found = [float(sampled.terms(batch).safe_log_prob)]
+  sampled.step.assign_add(1)
+  found.append(float(sampled.terms(batch).safe_log_prob))
+  found.append(float(_learner().terms(batch).safe_log_prob))  # At the mean.
+  assert len(set(found)) == 3
+
+
 def test_samples_of_the_context_are_reparameterised():
   model = _learner(sample_context=True)
   random = np.random.default_rng(0)

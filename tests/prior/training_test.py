@@ -376,3 +376,33 @@ def test_learning_validation_and_report_have_splits_of_their_own(
   assert read['before'] <= splits['train'] | splits['validation']
   assert read['before'] & splits['validation']
   assert read['after'] == splits['test']
+
+
+def test_what_is_exported_was_the_best_not_the_last(root, monkeypatch):
+  objectives = iter([1.0, 3.0, 2.0])  # Of steps 2, 4 and 6.
+  measured = training.likelihoods.statistics
+  kept = {}
+
+  def ranked(found, **others):
+    return {**measured(found, **others), 'objective': next(objectives, 0.0)}
+
+  after = training._Run._after
+
+  def note(self, step, *args):
+    after(self, step, *args)
+    kept[step] = [v.numpy() for v in self._model.flow_variables]
+
+  monkeypatch.setattr(training.likelihoods, 'statistics', ranked)
+  monkeypatch.setattr(training._Run, '_after', note)
+  path = training.train_prior(root)
+  stage = os.path.join(layout.prior_dir(root, 'seen', 'safer'), layout.STAGE)
+  assert files.read_json(stage, 'it')['exported_step'] == 4
+  exported = [v for v in _weights(path) if v.size]
+
+  def holds(weights):
+    return all(
+        any(v.shape == w.shape and np.array_equal(v, w) for v in exported)
+        for w in weights
+    )
+
+  assert holds(kept[4]) and not holds(kept[6]) and not holds(kept[2])

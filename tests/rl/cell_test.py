@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 from tf_agents.specs import array_spec
 from tf_agents.trajectories import time_step as ts
-from tf_agents.utils import common
 
 from safer_tf.common import errors
 from safer_tf.common import files
@@ -38,6 +37,18 @@ def _weights(directory):
       if 'wall_seconds' not in name and 'OBJECT' not in name
       and 'save_counter' not in name
   }
+
+
+def _shown(directory):
+  """Tag and step of the scalars that TensorBoard shows."""
+  found = []
+  for path in glob.glob(os.path.join(directory, layout.TENSORBOARD_DIR, '*')):
+    for event in tf.compat.v1.train.summary_iterator(path):
+      found += [
+          (value.tag, event.step) for value in event.summary.value
+          if '/' in value.tag
+      ]
+  return sorted(found)
 
 
 class _Killed(Exception):
@@ -88,6 +99,8 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, prior_dir):
   killed = small_cell.train(roots[1], lambda name: env)
   assert 0 < env.actions < 230  # It did go on, and not from the start.
   assert small_cell.curve(whole) == small_cell.curve(killed)
+  assert len(_shown(whole)) > 50
+  assert _shown(whole) == _shown(killed)  # None twice.
   expected, found = _weights(whole), _weights(killed)
   assert expected.keys() == found.keys()
   for name, value in expected.items():
@@ -276,11 +289,11 @@ def _no_json(text):
 
 
 def test_a_full_disk_is_told_and_leaves_no_result(root, monkeypatch):
-  def full(self, step):
-    del self, step
+  def full(self, checkpoint_number):
+    del self, checkpoint_number
     raise tf.errors.ResourceExhaustedError(None, None, 'No space left')
 
-  monkeypatch.setattr(common.Checkpointer, 'save', full)
+  monkeypatch.setattr(tf.train.CheckpointManager, 'save', full)
   with pytest.raises(errors.UserError, match='Cannot write.*No space left'):
     small_cell.train(root)
   assert not small_cell.results(root)
@@ -293,5 +306,17 @@ def test_a_damaged_checkpoint_is_told(root):
       os.path.join(directory, layout.CHECKPOINTS_DIR)
   )
   os.truncate(f'{latest}.index', 20)
-  with pytest.raises(errors.UserError, match='checkpoints cannot be read'):
+  with pytest.raises(errors.UserError, match='ckpt-.* cannot be read'):
+    small_cell.train(root, num_steps=60)
+
+
+def test_a_checkpoint_that_lacks_weights_is_told(root):
+  directory = small_cell.train(root, num_steps=60)
+  os.remove(os.path.join(directory, layout.STAGE))
+  # As one of a release whose agent had other parts.
+  tf.train.CheckpointManager(
+      tf.train.Checkpoint(episodes=tf.Variable(4, dtype=tf.int64)),
+      os.path.join(directory, layout.CHECKPOINTS_DIR), max_to_keep=1,
+  ).save()
+  with pytest.raises(errors.UserError, match='read .it does not hold all.*D'):
     small_cell.train(root, num_steps=60)

@@ -49,6 +49,19 @@ def test_prior_explore_mixes_as_asked(tmp_path):
   assert 25 < from_base < 80
 
 
+@pytest.mark.parametrize('bound', [BOUND, math.inf])
+def test_prior_explore_draws_latents_within_the_bound_on_both_sides(bound):
+  class Env(fakes.ReachEnv):
+
+    def prior_action(self, latent):
+      return latent
+
+  collect = collect_policy.prior_explore(None, Env(), 1.0, bound, seed=3)
+  draws = np.stack([collect(None, step) for step in range(700)])
+  law = stats.truncnorm(-bound, bound)
+  assert stats.kstest(draws.ravel(), law.cdf).pvalue > 1e-3
+
+
 def test_uniform_fills_the_box():
   collect = collect_policy.uniform(fakes.ReachEnv().action_spec(), seed=0)
   draws = np.stack([collect(None, step) for step in range(500)])

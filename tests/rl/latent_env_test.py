@@ -193,6 +193,54 @@ def test_an_observation_that_is_not_as_its_spec_is_named(prior):
   with pytest.raises(errors.UserError, match='Double: .* dtype float64, by'):
     env.reset()
 
+  class Later(Double):
+
+    def _observe(self):
+      observation = super()._observe()
+      return observation if self._steps else np.float32(observation)
+
+  env = latent_env.LatentActionEnvironment(Later(), prior, 0.7)
+  env.reset()
+  with pytest.raises(errors.UserError, match='Later: .* dtype float64, by'):
+    env.step(np.float32([0.1, 0.1]))
+
+
+_VECTOR = array_spec.ArraySpec((4,), np.float32)
+_ACTION = array_spec.BoundedArraySpec((2,), np.float32, -3, 2)
+
+
+@pytest.mark.parametrize('observation, action, message', [
+    (_VECTOR, _ACTION, None),
+    (array_spec.ArraySpec((8, 8, 3), np.uint8), _ACTION, None),
+    (array_spec.ArraySpec((4,), np.float64), _ACTION, 'observations are.*64'),
+    (array_spec.ArraySpec((4, 4), np.float32), _ACTION, 'observations are'),
+    ({'state': _VECTOR}, _ACTION, 'observations are.*one array'),
+    (_VECTOR, array_spec.ArraySpec((2,), np.float32), 'actions are'),
+    (
+        _VECTOR, array_spec.BoundedArraySpec((2,), np.float32, -np.inf, 1),
+        'actions are.*finite bounds',
+    ),
+    (_VECTOR, array_spec.BoundedArraySpec((2,), np.float64, -1, 1), 'actions'),
+    (_VECTOR, array_spec.BoundedArraySpec((), np.int32, 0, 3), 'actions are'),
+])
+def test_without_a_prior_the_environment_must_suit_the_agent(
+    observation, action, message
+):
+  class Env(fakes.ReachEnv):
+
+    def observation_spec(self):
+      return observation
+
+    def action_spec(self):
+      return action
+
+  env = Env()
+  if message is None:
+    assert latent_env.wrap(env, None, None, 'own') is env
+    return
+  with pytest.raises(errors.UserError, match=message):
+    latent_env.wrap(env, None, None, 'own')
+
 
 def test_an_observation_that_is_not_finite_moves_nothing(prior):
   steps = []

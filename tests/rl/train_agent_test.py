@@ -205,6 +205,7 @@ def test_refuses_bad_config_and_leaves_no_result(root, changes, message):
     ('hidden_units = (0,)', r'hidden_units is \(0,\); expected whole'),
     ('gamma = 1.5', 'gamma is 1.5.* at most 1'),
     ('initial_alpha = 0.0', 'initial_alpha is 0.0.*above 0'),
+    ('target_entropy_per_dimension = 0.7', 'dimension is 0.7.*less than log 2'),
     ('critic_learning_rate = -1e-3', 'critic_learning_rate is -0.001'),
 ])
 def test_what_no_agent_can_have_is_told(root, binding, message):
