@@ -9,6 +9,9 @@ from safer_tf.common import errors
 # Steps after which an episode is taken for one that never ends.
 LONGEST_EPISODE = 20_000
 
+# Last steps of a training whose episodes make `train_success_rate`.
+SUCCESS_WINDOW = 5_000
+
 
 class Labels(NamedTuple):
   """Of one step: was it unsafe, and has the task succeeded?"""

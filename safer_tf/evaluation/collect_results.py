@@ -14,6 +14,7 @@ import numpy as np
 
 from safer_tf.common import errors
 from safer_tf.common import files
+from safer_tf.common import labels
 from safer_tf.common import layout
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
@@ -22,7 +23,6 @@ from safer_tf.evaluation import variants
 
 _CURVE_STEPS = 1000  # From one point of a stored curve to the next.
 _OF_CURVE = ('env_steps', 'cumulative_violations', 'success', 'complete')
-_SUCCESS_STEPS = 5000  # Episodes that ended in these last steps count.
 _HISTOGRAM_BINS = 48
 # Histograms leave out this share at either end, which would squeeze them.
 _TAIL = 0.01
@@ -137,7 +137,9 @@ def _curve(directory: str, cell: dict[str, Any]) -> Iterator[tables.Row]:
     ) from error
   complete = complete.astype(bool)
   for step in range(_CURVE_STEPS, int(ended[-1]) + 1, _CURVE_STEPS):
-    recent = complete & (ended > step - _SUCCESS_STEPS) & (ended <= step)
+    recent = complete & (ended <= step) & (
+        ended > step - labels.SUCCESS_WINDOW
+    )
     # Known at the ends of episodes, linear in between.
     so_far, before = np.interp(
         (step, step - _CURVE_STEPS), np.append(0, ended),

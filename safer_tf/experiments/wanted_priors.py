@@ -103,8 +103,8 @@ def _settings(
   """Name, recorded value and value asked for of a prior's settings."""
   since = settings_lib.SINCE
   for name, found in {**since, **record['train_prior']}.items():
-    if name == 'seed':
-      continue  # No gin value.
+    if name == 'seed' or name in settings_lib.INCIDENTAL:
+      continue  # No gin value, or none that counts.
     asked = in_force.value(f'train_prior.{name}', since.get(name, found))
     yield name, found, asked
   for line in record['model']:

@@ -19,6 +19,9 @@ _EXPORTS = ('best', 'last')
 # Settings that older records do not name, and what they were then.
 SINCE = {'features_of': None, 'anchor_weight': 0.0, 'held_out_tasks': None}
 
+# How often a training is written down makes no other prior of it.
+INCIDENTAL = frozenset(('checkpoint_interval', 'summary_interval'))
+
 # Configurables that shape the model, by which a finished prior is known again.
 _MODEL = (
     'SkillPrior', 'ConditionalRealNVP', 'TransformerPosterior',
@@ -159,12 +162,19 @@ def is_finished(directory: str, wanted: Mapping[str, Any]) -> bool:
       'features': None, **found,
       'train_prior': {**SINCE, **found.get('train_prior', {})},
   }
-  if found != wanted:
+  if _essential(found) != _essential(wanted):
     raise errors.UserError(
         f'{directory} holds another prior: {_difference(found, wanted)}. '
         'Choose another --root_dir, or delete that directory to train anew.'
     )
   return finished
+
+
+def _essential(identity: Mapping[str, Any]) -> dict[str, Any]:
+  return {**identity, 'train_prior': {
+      name: value for name, value in identity['train_prior'].items()
+      if name not in INCIDENTAL
+  }}
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
@@ -173,7 +183,7 @@ def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
   words = [
       f'{name} was {before.get(name)!r}, is now {value!r}'
       for name, value in wanted['train_prior'].items()
-      if before.get(name) != value
+      if before.get(name) != value and name not in INCIDENTAL
   ]
   words += [
       f'now {line}' for line in wanted['model']

@@ -29,9 +29,6 @@ from safer_tf.rl import policies
 from safer_tf.rl import replay
 from safer_tf.rl import streams
 
-# Steps at the end of training whose episodes make `train_success_rate`.
-SUCCESS_WINDOW = 5_000
-
 _FRAMES_SHOWN = 5
 _CHANNELS_SHOWN = (1, 3, 4)  # What TensorBoard takes for an image.
 
@@ -129,7 +126,7 @@ class Cell:
       while done < self._num_steps:
         frames = self._episode()
         row = self._curve.rows[-1]
-        success = self._curve.success_rate(SUCCESS_WINDOW)
+        success = self._curve.success_rate(labels.SUCCESS_WINDOW)
         self._pending.append((row, success))
         bar.set_postfix(
             violations=row.cumulative_violations, success=f'{success:.2f}',
@@ -153,7 +150,7 @@ class Cell:
         self._agent, os.path.join(self._directory, layout.POLICIES_DIR)
     )
     record = provenance.record(self._seed, hashes)
-    success = self._curve.success_rate(SUCCESS_WINDOW)
+    success = self._curve.success_rate(labels.SUCCESS_WINDOW)
     files.write_json(os.path.join(self._directory, layout.RESULT), {
         **facts,
         'seed': self._seed,
@@ -167,8 +164,8 @@ class Cell:
     })
     files.write_json(os.path.join(self._directory, layout.STAGE), record)
     shown = '' if math.isnan(success) else (
-        f'; of the episodes of the last {SUCCESS_WINDOW:,} steps {success:.1%} '
-        'succeed'
+        f'; of the episodes of the last {labels.SUCCESS_WINDOW:,} steps '
+        f'{success:.1%} succeed'
     )
     print(
         f'{self._directory}: {self._curve.violations:,} violations in '

@@ -206,6 +206,12 @@ def test_the_shipped_priors_are_those_of_the_config(
   assert finished(cell.name, 'stage.json', stage, cell.arguments)
   assert not gin.config_str()  # As it was.
   settings = stage['settings']
+  # How often a training is written down makes no other prior of it.
+  assert finished(cell.name, 'stage.json', {
+      **stage, 'settings': {**settings, 'train_prior': {
+          **settings['train_prior'], 'checkpoint_interval': 7,
+      }},
+  }, cell.arguments)
   steps = 4000 if settings['train_prior'].get('features_of') else 20000
   for changed, message in (
       ({'num_steps': 1500}, f'num_steps was 1500, is now {steps}'),

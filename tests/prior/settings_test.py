@@ -28,6 +28,19 @@ def test_a_finished_prior_is_left_alone(root, monkeypatch, capsys):
     training.train_prior(root)
 
 
+def test_how_often_it_is_written_down_makes_no_other_prior(root, capsys):
+  training.train_prior(root)
+  gin.bind_parameter('train_prior.checkpoint_interval', 1)
+  gin.bind_parameter('train_prior.summary_interval', 1)
+  training.train_prior(root)
+  assert 'nothing to do' in capsys.readouterr().out
+  gin.bind_parameter('train_prior.validation_interval', 1)  # Of `best`.
+  with pytest.raises(errors.UserError) as error:
+    training.train_prior(root)
+  assert 'validation_interval was 2, is now 1' in str(error.value)
+  assert 'checkpoint' not in str(error.value)
+
+
 def test_a_record_from_before_features_is_known_again(root, capsys):
   training.train_prior(root)
   path = os.path.join(layout.prior_dir(root, 'seen', 'safer'), layout.SETTINGS)
