@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
@@ -106,6 +107,26 @@ def test_output_that_nobody_reads_is_told(tmp_path):
   assert done.returncode == 2
   assert done.stderr.count('error: Nobody reads the output any more') == 1
   assert 'Exception' not in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_an_interruption_says_how_to_go_on(tmp_path):
+  process = subprocess.Popen(
+      [
+          sys.executable, os.path.join(_BIN, 'collect_data.py'),
+          f'--root_dir={tmp_path}', "--gin_bindings=collect_data.num_workers=1",
+          '--gin_bindings=collect_data.num_steps = 100000',
+      ], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+      env={**os.environ, 'SAFER_PROGRESS_SECONDS': '0'},
+  )
+  told = ''
+  while 'Collecting' not in told:  # It is at work.
+    told = process.stderr.readline()
+    assert told, process.wait()
+  process.send_signal(signal.SIGINT)
+  _, told = process.communicate(timeout=60)
+  assert process.returncode == 130
+  assert 'Interrupted; run the same command to go on.' in told
+  assert 'Traceback' not in told
 
 
 def test_gin_files_are_parsed_in_the_order_of_the_flags(monkeypatch):

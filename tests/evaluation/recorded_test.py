@@ -9,6 +9,7 @@ import pytest
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.evaluation import collect_results
 from safer_tf.evaluation import recorded
 from safer_tf.evaluation import tables
 from tests.evaluation import runs
@@ -178,6 +179,20 @@ def test_the_card_of_the_data_is_adopted_too(tmp_path):
   with recorded.adopting(source, str(tmp_path)):
     pass
   assert os.listdir(recorded.copy_dir(str(tmp_path))) == [recorded.DATA_CARD]
+
+
+def test_the_card_of_the_runs_own_data_comes_first(tmp_path):
+  root = str(tmp_path)
+  files.write_json(
+      os.path.join(recorded.copy_dir(root), recorded.DATA_CARD), {'total': 1}
+  )
+  shown = os.path.join(layout.results_dir(root), recorded.DATA_CARD)
+  own = os.path.join(layout.data_dir(root), layout.DATA_CARD)
+  for written, total in ((None, 1), (2, 2)):
+    if written:
+      files.write_json(own, {'total': written})
+    collect_results.collect(root)
+    assert files.read_json(shown, 'it') == {'total': total}
 
 
 def test_a_forgotten_variants_agent_takes_no_film_of_the_usual_one(tmp_path):
