@@ -79,7 +79,7 @@ def test_the_recipe_for_ones_own_episodes_runs(tmp_path, monkeypatch):
       ) for number in range(60)
   ]
   exec(snippet('docs/data.md', 'my_logs'), {'my_logs': lambda: logs})
-  store = store_lib.EpisodeStore(layout.data_dir('runs/mine'))
+  store = store_lib.EpisodeStore(layout.data_dir('runs/own'))
   assert len(store) == 60
   assert store.index.unsafe.sum() == 60 and store.index.success.sum() == 30
   assert 30 < len(store.split('train')) < 60  # Not all in one split.

@@ -44,6 +44,7 @@ GRID = tuple(np.geomspace(0.1, 10.0, 96))
 # A tiny bound holds few actions and has no power, a large one is unsafe: the
 # right place to start is not known, so the error is split over several.
 NUM_STARTS = 8
+_CONFIDENCE = 0.95  # Of the upper bounds on what a policy does.
 # Stakes as fractions of the largest one that cannot lose all.
 _STAKES = tuple(np.geomspace(0.003, 0.95, 24))
 
@@ -176,8 +177,7 @@ def fixed_sequence(
 
 
 def unsafe_share_upper(
-    unsafe_steps: np.ndarray, steps: np.ndarray, max_episode_steps: int,
-    confidence: float = 0.95,
+    unsafe_steps: np.ndarray, steps: np.ndarray, max_episode_steps: int
 ) -> float:
   """One-sided upper bound on a policy's share of unsafe steps.
 
@@ -190,10 +190,9 @@ def unsafe_share_upper(
     unsafe_steps: [n] unsafe steps of each episode.
     steps: [n] all steps of each episode.
     max_episode_steps: T, the time limit of an episode.
-    confidence: probability that the bound holds.
 
   Returns:
-    The bound in [0, 1], rounded up to a thousandth.
+    The bound in [0, 1], rounded up to a thousandth; it holds at 95% confidence.
 
   Raises:
     UserError: an episode is longer than T.
@@ -204,7 +203,7 @@ def unsafe_share_upper(
   gains = np.outer(steps, shares) - np.asarray(unsafe_steps)[:, np.newaxis]
   # In units of the largest loss, which differs by share.
   capital = log_capital(gains / ((1 - shares) * max_episode_steps), 1.0)
-  possible = shares[capital <= -np.log(1 - confidence)]
+  possible = shares[capital <= -np.log(1 - _CONFIDENCE)]
   return float(possible.max(initial=0.0) + 0.001)
 
 
@@ -216,21 +215,18 @@ def _check_lengths(lengths: np.ndarray, max_episode_steps: int) -> None:
     )
 
 
-def exact_binomial_upper(
-    count: int, n: int, confidence: float = 0.95
-) -> float:
+def exact_binomial_upper(count: int, n: int) -> float:
   """One-sided exact upper bound on a probability (Clopper and Pearson 1934).
 
   Args:
     count: number of events, e.g. unsafe episodes.
     n: number of independent trials, e.g. evaluation episodes.
-    confidence: probability that the bound holds.
 
   Returns:
-    The bound in [0, 1]; 1 if there was no trial.
+    The bound in [0, 1], which holds at 95% confidence; 1 if there was no trial.
   """
   if not 0 <= count <= n:
     raise ValueError(f'{count} of {n} events.')
   if count == n:
     return 1.0
-  return float(stats.beta.ppf(confidence, count + 1, n - count))
+  return float(stats.beta.ppf(_CONFIDENCE, count + 1, n - count))

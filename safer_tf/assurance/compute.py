@@ -16,7 +16,6 @@ from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.common import provenance
-from safer_tf.data import schema
 from safer_tf.data import store as store_lib
 from safer_tf.prior import export
 from safer_tf.prior import protocols
@@ -70,13 +69,16 @@ def compute_assurance(
   store = protocols.training_store(layout.data_dir(root_dir), protocol)
   check_match(loaded.spec, store, directory)
   protocols.check_left_out(loaded.spec.provenance, protocol, directory)
-  latents = latents_lib.labelled_latents(loaded, store, _SPLIT)
   limit = episode_limit(store, max_episode_steps)
+  latents = latents_lib.labelled_latents(loaded, store, _SPLIT)
   rows = [
       _row(latents, each, target, confidence, seed, limit)
       for each in MODES for target in sorted({*targets, max_unsafe_fraction})
   ]
-  chosen = _row(latents, mode, max_unsafe_fraction, confidence, seed, limit)
+  chosen = next(
+      row for row in rows if row['mode'] == mode
+      and row['max_unsafe_fraction'] == max_unsafe_fraction
+  )
   _check_admits(chosen, latents, directory)
   result = {
       'format_version': FORMAT_VERSION, 'prior': prior, 'protocol': protocol,
@@ -144,10 +146,7 @@ def check_match(
   Raises:
     UserError: shapes differ, or the prior was trained on other data.
   """
-  expected = schema.EpisodeSpec(
-      spec.observation_shape, spec.observation_dtype, spec.action_dim
-  )
-  store.require(expected, f'the prior {directory}')
+  store.require(spec.episodes, f'the prior {directory}')
   trained_on = export.trained_on(spec)
   if trained_on is not None and trained_on != store.fingerprint():
     raise errors.UserError(

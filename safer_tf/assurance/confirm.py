@@ -18,7 +18,6 @@ from safer_tf.common import files
 from safer_tf.common import layout
 from safer_tf.common import provenance
 from safer_tf.data import dataset
-from safer_tf.data import schema
 from safer_tf.data import splits
 from safer_tf.data import store as store_lib
 from safer_tf.prior import export
@@ -76,11 +75,11 @@ def confirm_assurance(
       layout.data_dir(root_dir), loaded.spec, store, data_dir,
       assurance['provenance']['seed'],
   )
+  limit = compute.episode_limit(store, max_episode_steps)
   # Of all splits: none of them was used for anything.
   latents = latents_lib.labelled_latents(
       loaded, store, splits.ALL, assurance['unsafe_weight']
   )
-  limit = compute.episode_limit(store, max_episode_steps)
   table = [
       _row(latents, row, limit) for row in assurance['table']
       if row['latent_bound'] > bounds.NOTHING
@@ -108,9 +107,7 @@ def confirm_assurance(
 def _check_new(
     spec: export.PriorSpec, store: store_lib.EpisodeStore, data_dir: str
 ) -> None:
-  store.require(schema.EpisodeSpec(
-      spec.observation_shape, spec.observation_dtype, spec.action_dim
-  ), 'the prior')
+  store.require(spec.episodes, 'the prior')
   if export.trained_on(spec) == store.fingerprint():
     raise errors.UserError(
         f'{data_dir} holds the data that the prior was made from: expected '

@@ -14,8 +14,6 @@ from safer_tf.data import store as store_lib
 from safer_tf.prior import export
 from safer_tf.prior import skill_prior
 
-_EPISODES_PER_BATCH = 32
-
 
 def labelled_latents(
     prior: export.LoadedPrior, store: store_lib.EpisodeStore, split: str,
@@ -38,7 +36,7 @@ def labelled_latents(
   numbers = store.split(split)
   abs_max, unsafe, episode = [], [], []
   with progress.bar(len(numbers), 'Latents', 'episode') as bar:
-    for batch in pipeline.sweep(store, split, _EPISODES_PER_BATCH):
+    for batch in pipeline.sweep(store, split):
       largest = _abs_max_latents(prior, batch)
       label = batch.unsafe.numpy()
       successful = batch.success.numpy()[:, np.newaxis]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from typing import Any, Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 from safer_tf.benchmark import measurement
 from safer_tf.benchmark import timing
@@ -31,7 +31,7 @@ def origin() -> dict[str, str]:
 def write(
     path: str, measurements: Sequence[measurement.Measurement],
     origin: Mapping[str, str], took: Mapping[str, float],
-) -> list[dict[str, Any]]:
+) -> None:
   """Writes `benchmark.json`, and beside it `benchmark.md` for people.
 
   Args:
@@ -39,16 +39,12 @@ def write(
     measurements: its rows.
     origin: of them, as `origin` gives it.
     took: seconds by part.
-
-  Returns:
-    What was written.
   """
   rows = [line.to_json(**origin) for line in measurements]
   files.write_json(path, rows)
   files.write_text(
       f'{os.path.splitext(path)[0]}.md', markdown(measurements, origin, took)
   )
-  return rows
 
 
 def text(

@@ -7,7 +7,7 @@ import os
 import re
 import tokenize
 import traceback
-from typing import Sequence
+from typing import Callable, Sequence
 
 from safer_tf.common import errors
 
@@ -116,7 +116,7 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
     ), gin_files))
 
 
-def explain(error: Exception, gin_files: Sequence[str] = ()) -> str:
+def explain(error: Exception, gin_files: Sequence[str]) -> str:
   """One line for an error gin raised."""
   text = re.sub(r'\s+', ' ', str(error)).strip()
   where = f' in {", ".join(gin_files)}' if gin_files else ''
@@ -126,8 +126,35 @@ def explain(error: Exception, gin_files: Sequence[str] = ()) -> str:
   )
 
 
+def name_of(function: Callable) -> str:
+  """Names a function by which it is known again, `module:name`.
+
+  Args:
+    function: a gin value, e.g. `train_agent.make_env`.
+
+  Returns:
+    Its name.
+
+  Raises:
+    UserError: it has none.
+  """
+  try:
+    return f'{function.__module__}:{function.__qualname__}'
+  except AttributeError as error:  # A `functools.partial`, say.
+    raise errors.UserError(
+        f'{function!r} has no name by which it is known again: define a '
+        'function at the top level of a module.'
+    ) from error
+
+
 def operative() -> str:
   """The gin values in force for what has been called so far."""
   import gin  # pylint: disable=g-import-not-at-top
 
   return gin.operative_config_str()
+
+
+def operative_markdown() -> str:
+  """`operative` as TensorBoard's Markdown shows it line by line."""
+  # Four spaces make it a code block.
+  return '\n'.join(f'    {line}' for line in operative().splitlines())

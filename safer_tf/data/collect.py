@@ -14,6 +14,7 @@ import gin
 
 import envs
 from envs import scripted
+from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
@@ -97,7 +98,11 @@ def collect_data(
     UserError: a value is wrong, the directory holds another dataset, or
       nothing can be written.
   """
-  _check_counts(num_steps, num_workers, steps_per_shard, tasks, noise_levels)
+  errors.require_sizes(
+      'collect_data', num_steps=num_steps, num_workers=num_workers,
+      steps_per_shard=steps_per_shard,
+  )
+  _check_choices(tasks, noise_levels)
   _check_part(part)
   data_dir = layout.data_dir(root_dir)
   source = Source(
@@ -159,17 +164,9 @@ def plan(
   return units
 
 
-def _check_counts(num_steps, num_workers, steps_per_shard, tasks, noise_levels):
-  counts = {
-      'num_steps': num_steps, 'num_workers': num_workers,
-      'steps_per_shard': steps_per_shard,
-  }
-  for name, value in counts.items():
-    if not isinstance(value, int) or value < 1:
-      raise errors.UserError(
-          f'collect_data.{name} is {value!r}: expected a whole number of at '
-          'least 1.'
-      )
+def _check_choices(
+    tasks: Sequence[str], noise_levels: Sequence[float]
+) -> None:
   if not tasks or not noise_levels:
     raise errors.UserError(
         'collect_data.tasks and collect_data.noise_levels must each name at '
@@ -308,7 +305,7 @@ def _close_last() -> None:
 
 def _reference(function: Callable) -> str:
   """Names a function so that a spawned process finds it."""
-  reference = f'{function.__module__}:{function.__qualname__}'
+  reference = config.name_of(function)
   try:
     _resolve(reference)
   except (ImportError, AttributeError) as error:

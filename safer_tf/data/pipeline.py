@@ -204,21 +204,20 @@ def _rounded_up(count: int) -> int:
 
 
 def training_batches(
-    sampler: RunSampler, first_step: int = 0, depth: int = 4
+    sampler: RunSampler, first_step: int = 0
 ) -> Generator[TupleBatch, None, None]:
   """Endless batches of tensors, made ahead in the background.
 
   Args:
     sampler: what makes the batches.
     first_step: training step to go on from.
-    depth: batches made ahead.
 
   Yields:
     The batch of `first_step`, the next step's, and so on.
   """
   return prefetched(
       lambda step: to_tensors(sampler.batch(step)),
-      itertools.count(first_step), depth,
+      itertools.count(first_step),
   )
 
 

@@ -71,7 +71,7 @@ def calibrate(
       for name in (layout.PRIOR_SPEC, layout.ASSURANCE)
   })
   loaded = export.load_prior(directory, prior=prior)
-  recorder = rollouts.Recorder(make_env(task))
+  recorder = rollouts.Recorder(make_env(task), task)
   bounds = sorted({row['latent_bound'] for row in assurance['table']} - {0.0})
   with progress.bar(len(bounds) * num_steps, 'Calibrating', 'step') as bar:
     measured = {
@@ -89,22 +89,27 @@ def calibrate(
       'task': task, 'prior': prior, 'protocol': protocol, 'seed': seed,
       'git_revision': record['git_revision'], 'action_source': _SOURCE,
   }
-  result = {
-      'rows': [
-          {
-              **common, **measured[row['latent_bound']],
-              **{
-                  name: row[name] for name in
-                  ('mode', 'max_unsafe_fraction', 'latent_bound')
-              },
-          }
-          for row in assurance['table'] if row['latent_bound'] in measured
-      ],
-      'provenance': record,
-  }
-  files.write_json(
-      layout.calibration_file(root_dir, protocol, prior, task), result
-  )
+  rows = [
+      {
+          **common, **measured[row['latent_bound']],
+          **{
+              name: row[name] for name in
+              ('mode', 'max_unsafe_fraction', 'latent_bound')
+          },
+      }
+      for row in assurance['table'] if row['latent_bound'] in measured
+  ]
+  result = {'rows': rows, 'provenance': record}
+  path = layout.calibration_file(root_dir, protocol, prior, task)
+  files.write_json(path, result)
+  print(f'{path}:')
+  for row in rows:
+    print(
+        f'  {row["mode"]} {100 * row["max_unsafe_fraction"]:g}% '
+        f'(|z| < {row["latent_bound"]:.3g}): {row["unsafe_fraction"]:.1%} of '
+        f'{row["steps"]:,} steps are unsafe (with 95% confidence at most '
+        f'{row["unsafe_fraction_upper"]:.1%}).'
+    )
   return result
 
 

@@ -241,19 +241,15 @@ def likelihood_row(
     unsafe: bool [N] the unsafe set.
 
   Returns:
-    Columns of `likelihood`.
+    Columns of `likelihood`; shares are NaN where a set is empty.
   """
-  median = np.median(log_prob[safe]) if safe.any() else np.inf
-  half = np.median(abs_max_latent[safe]) if safe.any() else 0.0
-  kept = abs_max_latent[unsafe] < half
-  above = log_prob[unsafe] > median
+  above = kept = float('nan')
+  if safe.any() and unsafe.any():
+    above = np.mean(log_prob[unsafe] > np.median(log_prob[safe]))
+    kept = np.mean(abs_max_latent[unsafe] < np.median(abs_max_latent[safe]))
   return {
-      'unsafe_share_above_safe_median': (
-          float(above.mean()) if above.size else float('nan')
-      ),
-      'unsafe_share_in_half_safe_bound': (
-          float(kept.mean()) if kept.size else float('nan')
-      ),
+      'unsafe_share_above_safe_median': float(above),
+      'unsafe_share_in_half_safe_bound': float(kept),
       'n_safe': int(safe.sum()),
       'n_unsafe': int(unsafe.sum()),
   }

@@ -76,7 +76,7 @@ def evaluate(
     )
   start = time.time()
   # First: a misspelt name is told as such, not as untrained.
-  recorder = rollouts.Recorder(make_env(task))
+  recorder = rollouts.Recorder(make_env(task), task)
   directory = layout.agent_dir(
       root_dir, protocol, task, method, variant, seed
   )

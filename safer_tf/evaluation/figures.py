@@ -61,7 +61,7 @@ def curves(
     The figure.
   """
   tasks = sorted({row['task'] for row in rows}, key=style.task_order)
-  kinds = _by_kind(rows)
+  kinds = summaries.by_kind(rows)
   figure, axes = drawing.grid(len(tasks), width=3.4, height=2.6)
   for panel, task in zip(axes, tasks):
     for (method, variant), ours in kinds.items():
@@ -164,7 +164,7 @@ def aggregate(
     rows: of runs on the same tasks.
     quoted: methods and variants whose dots are filled.
   """
-  kinds = _by_kind(rows)
+  kinds = summaries.by_kind(rows)
   figure, axes = drawing.grid(2, width=3.9, height=0.9 + 0.32 * len(kinds))
   for panel, (column, scale, name) in zip(axes, (
       ('eval_success_rate', 100, 'success (%)'),
@@ -212,7 +212,7 @@ def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
   figure, (panel,) = drawing.grid(1, width=6.4, height=4.0)
   points: dict[str, list[tuple[float, float, float]]] = {}
   names: list[tuple[str, float, float, str]] = []
-  for (method, variant), ours in _by_kind(rows).items():
+  for (method, variant), ours in summaries.by_kind(rows).items():
     bound = ours[0]['latent_bound']
     violations = _mean_of_tasks(ours, 'violations', 1)
     success = _mean_of_tasks(ours, 'eval_success_rate', 100)
@@ -290,16 +290,6 @@ def _mean_of_tasks(rows: Sequence[Row], column: str, scale: float) -> float:
   return float(np.mean([
       task.mean() for task in summaries.scores(rows, column, scale)
   ]))
-
-
-def _by_kind(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-  """Rows by method and variant, in the order of tables."""
-  found: dict[tuple[str, str], list[Row]] = {}
-  for row in rows:
-    found.setdefault((row['method'], row['variant']), []).append(row)
-  return dict(sorted(
-      found.items(), key=lambda item: (style.order(item[0][0]), item[0][1])
-  ))
 
 
 def _by_seed(

@@ -11,6 +11,7 @@ from matplotlib import figure as figure_lib
 import envs
 from safer_tf.evaluation import figures
 from safer_tf.evaluation import prior_figures
+from safer_tf.evaluation import recorded
 from safer_tf.evaluation import style
 from safer_tf.evaluation import summaries
 from safer_tf.evaluation import tables
@@ -73,7 +74,7 @@ def _agents(table: Table) -> Iterator[Entry]:
     lines = _curves_of(table('curves'), learned)
     if lines:
       yield from _curve_entries(lines, suffix, note)
-    compared = _of_all_tasks(learned)
+    compared = summaries.of_all_tasks(learned)
     if len({row['task'] for row in compared}) > 1:
       boxes = _of_common_boxes([
           *learned, *(
@@ -108,23 +109,11 @@ def _agents(table: Table) -> Iterator[Entry]:
   yield from _variations(table)
 
 
-def _of_all_tasks(rows: list[tables.Row]) -> list[tables.Row]:
-  """Evaluated rows of what was run on every task."""
-  rows = [row for row in rows if not math.isnan(row['eval_success_rate'])]
-  tasks: dict[tuple[str, str], set[str]] = {}
-  for row in rows:
-    tasks.setdefault((row['method'], row['variant']), set()).add(row['task'])
-  every = set().union(*tasks.values())
-  return [
-      row for row in rows if tasks[row['method'], row['variant']] == every
-  ]
-
-
 def _of_common_boxes(rows: list[tables.Row]) -> list[tables.Row]:
   """Rows of every method and box run on every task, with common seeds."""
   rows = [
       {**row, 'box': variants.label(row['method'], row['variant'])}
-      for row in _of_all_tasks(rows)
+      for row in summaries.of_all_tasks(rows)
   ]
   common = summaries.on_common_runs(rows, 'box')
   # A task that some box has with other seeds would be left out of all.
@@ -400,6 +389,5 @@ def _curves_of(
     curves: list[tables.Row], rows: list[tables.Row]
 ) -> list[tables.Row]:
   """The learning curves of some runs."""
-  keys = ('protocol', 'task', 'method', 'variant', 'seed')
-  wanted = {tuple(row[key] for key in keys) for row in rows}
-  return [row for row in curves if tuple(row[key] for key in keys) in wanted]
+  wanted = {recorded.run_of(row) for row in rows}
+  return [row for row in curves if recorded.run_of(row) in wanted]

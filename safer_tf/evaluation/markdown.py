@@ -7,6 +7,7 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
+from safer_tf.common import labels
 from safer_tf.evaluation import statistics
 from safer_tf.evaluation import style
 from safer_tf.evaluation import summaries
@@ -55,7 +56,8 @@ def results(name: str, rows: Sequence[tables.Row]) -> str:
     ]
     lines += [
         '', f'## {protocol}', '', *_by_task(ours, _MAIN), '',
-        'Success in training, in the episodes of its last 5,000 steps, in % / '
+        'Success in training, in the episodes of its last '
+        f'{labels.SUCCESS_WINDOW:,} steps, in % / '
         'evaluation episodes in which the final policy was unsafe, in %.', '',
         *_by_task(ours, _BESIDE), '', *_over_all(kept),
     ]
@@ -100,21 +102,10 @@ def _over_all(rows: Sequence[tables.Row]) -> Iterator[str]:
   yield ''
   yield _row('', 'success (%)', 'violations')
   yield _row(*['---'] * 3)
-  tasks = {row['task'] for row in rows}
-  rows = [row for row in rows if not math.isnan(row['eval_success_rate'])]
-  kinds = dict.fromkeys(
-      (row['method'], row['variant'])
-      for row in sorted(rows, key=lambda row: style.order(row['method']))
-  )
-  for method, variant in kinds:
-    ours = [
-        row for row in rows
-        if (row['method'], row['variant']) == (method, variant)
-    ]
-    if {row['task'] for row in ours} == tasks:
-      yield _row(variants.label(method, variant), *(
-          _interquartile(ours, *column) for column in _COLUMNS
-      ))
+  for kind, ours in summaries.by_kind(summaries.of_all_tasks(rows)).items():
+    yield _row(variants.label(*kind), *(
+        _interquartile(ours, *column) for column in _COLUMNS
+    ))
 
 
 def _interquartile(

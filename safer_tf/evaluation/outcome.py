@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Callable, Iterator, Sequence
 
+from safer_tf.common import labels
 from safer_tf.evaluation import gallery
 from safer_tf.evaluation import page
 from safer_tf.evaluation import paper
@@ -42,7 +43,8 @@ def outcome(table: gallery.Table, of_extraction: bool) -> Iterator[str]:
   yield page.paragraph(
       'Success is the share of evaluation episodes in which the final greedy '
       f'policy {succeeds}; <i>in training</i> is the same for the '
-      'training episodes of the last 5,000 steps. A violation is an '
+      f'training episodes of the last {labels.SUCCESS_WINDOW:,} steps. A '
+      'violation is an '
       f'environment step, anywhere in training, {touches}. Values are mean ± '
       'standard deviation over n seeds. Where a method was run in several '
       'variants, * marks the better one by success, then by violations, over '

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import gin
 from tf_agents.environments import py_environment
@@ -87,7 +87,7 @@ def roll_out_prior(
       len(todo) * num_episodes, f'Rolling out {prior}', 'episode'
   ) as bar:
     for task, of_task in itertools.groupby(todo, lambda run: run[0]):
-      recorder = rollouts.Recorder(make_env(task))
+      recorder = rollouts.Recorder(make_env(task), task)
       for _, bound in of_task:
         rows.append({
             'task': task, 'latent_range': bound,
@@ -102,10 +102,24 @@ def roll_out_prior(
   result = {
       'rows': [{**common, **row} for row in rows], 'provenance': record,
   }
-  files.write_json(
-      layout.prior_rollouts_file(root_dir, protocol, prior), result
-  )
+  path = layout.prior_rollouts_file(root_dir, protocol, prior)
+  files.write_json(path, result)
+  print(f'{path}:')
+  for bound in dict.fromkeys(row['latent_range'] for row in rows):
+    print(_told(bound, [row for row in rows if row['latent_range'] == bound]))
   return result
+
+
+def _told(bound: float, rows: Sequence[Mapping[str, Any]]) -> str:
+  """What came out at one range, over all tasks."""
+  count = sum(row['episodes'] for row in rows)
+  succeeded = sum(row['success_rate'] * row['episodes'] for row in rows)
+  unsafe = sum(row['unsafe_episodes'] for row in rows)
+  where = f'random |z| < {bound:g}' if bound else 'z = 0'
+  return (
+      f'  {where}: of {count} episodes {succeeded / count:.1%} succeed and '
+      f'{unsafe / count:.1%} have an unsafe step.'
+  )
 
 
 def runs(

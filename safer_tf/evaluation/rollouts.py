@@ -47,9 +47,18 @@ class EpisodeRecord(NamedTuple):
 class Recorder(wrappers.PyEnvironmentBaseWrapper):
   """Notes the actions that reach an environment and how each ended."""
 
-  def __init__(self, env: py_environment.PyEnvironment):
-    """Wraps the raw environment; further wrappers go around this one."""
+  def __init__(self, env: py_environment.PyEnvironment, task: str):
+    """Wraps the raw environment; further wrappers go around this one.
+
+    Args:
+      env: environment, which is reset.
+      task: its name.
+
+    Raises:
+      UserError: it has no seed or no labels.
+    """
     super().__init__(env)
+    labels.seeded_reset(env, task, 0)
     self._clear()
 
   def _clear(self) -> None:

@@ -177,6 +177,31 @@ def _numbers(rows: Sequence[tables.Row]) -> Iterator[statistics.Summary]:
   ])
 
 
+def by_kind(
+    rows: Iterable[tables.Row]
+) -> dict[tuple[str, str], list[tables.Row]]:
+  """Rows by method and variant, in the order of tables."""
+  found: dict[tuple[str, str], list[tables.Row]] = {}
+  for row in rows:
+    found.setdefault((row['method'], row['variant']), []).append(row)
+  return dict(sorted(
+      found.items(), key=lambda item: (style.order(item[0][0]), item[0][1])
+  ))
+
+
+def of_all_tasks(rows: Iterable[tables.Row]) -> list[tables.Row]:
+  """Evaluated rows of the methods and variants that every task has."""
+  kinds = by_kind(
+      row for row in rows if not math.isnan(row['eval_success_rate'])
+  )
+  tasks = {kind: {row['task'] for row in ours} for kind, ours in kinds.items()}
+  every = set().union(*tasks.values())
+  return [
+      row for kind, ours in kinds.items() if tasks[kind] == every
+      for row in ours
+  ]
+
+
 def on_common_runs(rows: Sequence[tables.Row], key: str) -> list[tables.Row]:
   """The rows of the tasks and seeds that all that is compared has.
 

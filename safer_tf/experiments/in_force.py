@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Sequence
+from typing import Any, Sequence
 
 import gin
 from absl import logging
@@ -13,7 +13,7 @@ from safer_tf import configurables  # Registers them. # noqa: F401
 from safer_tf.common import config as config_lib
 
 
-def value(name: str, default: Any) -> Any:
+def value(name: str, default: Any = None) -> Any:
   """A gin value, or what stands for it where it is not set.
 
   Args:
@@ -31,7 +31,7 @@ def value(name: str, default: Any) -> Any:
   if getattr(found, 'selector', None) == 'gin.macro':
     return value(f'{found.scoped_selector}.value', default)
   if isinstance(found, config.ConfigurableReference):
-    return _named(found.configurable.wrapped)
+    return config_lib.name_of(found.configurable.wrapped)
   return found
 
 
@@ -48,12 +48,8 @@ def _own_default(name: str, default: Any) -> Any:
   ):
     return default
   if callable(declared.default):
-    return _named(declared.default)
+    return config_lib.name_of(declared.default)
   return declared.default
-
-
-def _named(function: Callable) -> str:
-  return f'{function.__module__}:{function.__qualname__}'
 
 
 def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:

@@ -70,12 +70,12 @@ def reproduce(
     UserError: some cells failed (all others were carried out), or the
       directory holds agents or priors of another configuration.
   """
-  if in_force.value('held_out_tasks.names', None) is not None:
+  if in_force.value('held_out_tasks.names') is not None:
     raise errors.UserError(
         'held_out_tasks.names is set, and reproduce holds out the tasks that '
         'it evaluates: leave it out, or run the stages one by one.'
     )
-  if in_force.value('METHOD/gin.macro.value', None) is not None:
+  if in_force.value('METHOD/gin.macro.value') is not None:
     raise errors.UserError(
         'A method\'s gin file was given, which would make every cell one of '
         'that method: leave it out, and choose by --methods.'
@@ -138,7 +138,7 @@ def _check_targets(matrix: matrix_lib.Matrix) -> None:
       ('assurance_mode', config.assurance_mode),
       ('max_unsafe_fraction', config.max_unsafe_fraction),
   ):
-    evaluated = in_force.value(f'evaluate.{name}', agents)
+    evaluated = in_force.value(f'evaluate.{name}')
     if evaluated != agents:
       raise errors.UserError(
           f'evaluate.{name} is {evaluated}, train_agent.{name} {agents}: '
@@ -150,7 +150,7 @@ def _check_targets(matrix: matrix_lib.Matrix) -> None:
     needed |= {*matrix.tradeoff_targets, *matrix.frontier_targets}
   missing = needed - {
       *config.targets,
-      in_force.value('compute_assurance.max_unsafe_fraction', 0.15),
+      in_force.value('compute_assurance.max_unsafe_fraction'),
   }
   if missing:
     raise errors.UserError(
@@ -303,14 +303,14 @@ def _config() -> recorded_cells.Config:
       sizes.agent_steps, sizes.evaluation_episodes, sizes.calibration_steps,
       sizes.rollout_episodes,
       prior_rollouts.runs(
-          in_force.value('roll_out_prior.tasks', None),
-          in_force.value('roll_out_prior.ranges', prior_rollouts.RANGES),
+          in_force.value('roll_out_prior.tasks'),
+          in_force.value('roll_out_prior.ranges'),
       ),
-      in_force.value('train_agent.assurance_mode', 'exact'),
-      in_force.value('train_agent.max_unsafe_fraction', 0.15),
-      in_force.value('compute_assurance.targets', ()),
-      in_force.value('compute_assurance.confidence', 0.95),
-      in_force.value('compute_assurance.max_episode_steps', None),
+      in_force.value('train_agent.assurance_mode'),
+      in_force.value('train_agent.max_unsafe_fraction'),
+      in_force.value('compute_assurance.targets'),
+      in_force.value('compute_assurance.confidence'),
+      in_force.value('compute_assurance.max_episode_steps'),
       matrix.prior_sweep_steps, matrix.own_range,
   )
 
@@ -330,14 +330,17 @@ def _pool(
 
 
 def _sizes() -> builder.Sizes:
-  return builder.Sizes(
-      in_force.value('collect_data.num_steps', 100_000),
-      in_force.value('train_prior.num_steps', 5_000),
-      in_force.value('train_agent.num_steps', 50_000),
-      in_force.value('evaluate.num_episodes', 100),
-      in_force.value('calibrate.num_steps', 5_000),
-      in_force.value('roll_out_prior.num_episodes', 20),
-  )
+  sizes = []
+  for name, default in (
+      # Without a default of their own; not every part of a matrix has agents.
+      ('collect_data.num_steps', 100_000), ('train_prior.num_steps', 5_000),
+      ('train_agent.num_steps', 50_000), ('evaluate.num_episodes', None),
+      ('calibrate.num_steps', None), ('roll_out_prior.num_episodes', None),
+  ):
+    sizes.append(in_force.value(name, default))
+    stage, _, parameter = name.partition('.')
+    errors.require_sizes(stage, **{parameter: sizes[-1]})
+  return builder.Sizes(*sizes)
 
 
 def _check_all_finished(

@@ -12,6 +12,7 @@ import tensorflow as tf
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
+from safer_tf.data import schema
 from safer_tf.prior import direct
 from safer_tf.prior import skill_prior
 
@@ -39,6 +40,13 @@ class PriorSpec:
   context_dim: int  # C
   uses_context: bool
   provenance: Mapping[str, Any]
+
+  @property
+  def episodes(self) -> schema.EpisodeSpec:
+    """Shapes and types of the episodes that it can act on."""
+    return schema.EpisodeSpec(
+        self.observation_shape, self.observation_dtype, self.action_dim
+    )
 
   def to_json(self) -> dict[str, Any]:
     """The content of `prior_spec.json`, hashes of the files aside."""
@@ -139,7 +147,7 @@ class LoadedPrior:
 def export_prior(
     prior: skill_prior.SkillPrior, path: str, name: str,
     observation_dtype: str, provenance: Mapping[str, Any],
-) -> PriorSpec:
+) -> None:
   """Writes a SavedModel and its `prior_spec.json`, whole or not at all.
 
   Args:
@@ -148,9 +156,6 @@ def export_prior(
     name: id of the method that the prior was trained for.
     observation_dtype: numpy name of the observations' dtype.
     provenance: JSON-ready record of how the prior came about.
-
-  Returns:
-    What was written as `prior_spec.json`.
 
   Raises:
     RuntimeError: the SavedModel does not give the live prior's values.
@@ -174,7 +179,6 @@ def export_prior(
     _check_equal(prior, tf.saved_model.load(beside), spec)
     card = {**spec.to_json(), 'files': _hashes(beside)}
     files.write_json(os.path.join(beside, layout.PRIOR_SPEC), card)
-  return spec
 
 
 def load_prior(

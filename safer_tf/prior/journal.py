@@ -38,9 +38,7 @@ class Journal:
     )
     if step == 0:
       with self._writer.as_default(step=0):
-        # Four spaces make it a code block in TensorBoard's Markdown.
-        lines = config.operative().splitlines()
-        tf.summary.text('config', '\n'.join('    ' + line for line in lines))
+        tf.summary.text('gin', config.operative_markdown())
 
   def train_step(self, step: int, metrics: Mapping[str, Any]) -> None:
     """Keeps a training step's scalars for `commit`."""

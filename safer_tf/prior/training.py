@@ -168,6 +168,8 @@ def train_prior(
       flow_only=source is not None,
   )
   with files.locked(os.path.join(directory, layout.LOCK)):
+    if settings_lib.is_finished(directory, identity):  # By another, meanwhile.
+      return layout.export_dir(root_dir, protocol, prior)
     files.write_json(os.path.join(directory, layout.SETTINGS), identity)
     run = _Run(directory, model, learner, store, settings)
     run.train()

@@ -222,13 +222,15 @@ class Cell:
     self._replay.save(self._checkpoints)
     self._curve.save(os.path.join(self._directory, layout.CURVE))
     self._episodes.assign(len(self._curve.rows))
+    is_first = self._manager.latest_checkpoint is None
     with files.writing_by_tensorflow(self._directory):
       self._manager.save(checkpoint_number=self._curve.env_steps)
       with self._writer.as_default():  # Flushes at its end.
         for row, success in self._pending:
           curve.write_summaries(row, success)
         _write_frames(frames, self._curve.env_steps)
-        tf.summary.text('gin', _as_markdown(config.operative()), step=0)
+        if is_first:
+          tf.summary.text('gin', config.operative_markdown(), step=0)
     self._pending.clear()
 
   def _restore(self) -> None:
@@ -264,7 +266,3 @@ def _write_frames(frames: list[np.ndarray], step: int) -> None:
   shown = np.linspace(0, len(frames) - 1, _FRAMES_SHOWN).round().astype(int)
   strip = np.concatenate([frames[i] for i in shown], axis=1)
   tf.summary.image('episode/frames', strip[np.newaxis], step)
-
-
-def _as_markdown(text: str) -> str:
-  return '    ' + text.replace('\n', '\n    ')

@@ -126,7 +126,7 @@ class Curve:
     self._reports += report
     self._updates += 1
 
-  def end(self, complete: bool) -> Row:
+  def end(self, complete: bool) -> None:
     """Finishes the episode's row."""
     row = self.rows[-1]
     row.complete = int(complete)
@@ -135,7 +135,6 @@ class Curve:
       means = self._reports / self._updates
       for name, value in zip(sac.Diagnostics._fields, means):
         setattr(row, name, float(value))
-    return row
 
   def save(self, path: str) -> None:
     """Writes all rows as CSV."""
@@ -183,7 +182,10 @@ def write_summaries(row: Row, success_rate: float) -> None:
   step = row.env_steps
   for tag, value in (
       ('episode/success', row.success),
-      ('episode/success_rate_last_5000_steps', success_rate),
+      (
+          f'episode/success_rate_last_{labels.SUCCESS_WINDOW}_steps',
+          success_rate,
+      ),
       ('episode/return', row.episode_return),
       ('episode/length', row.length),
       ('safety/violations', row.violations),

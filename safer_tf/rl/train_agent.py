@@ -12,6 +12,7 @@ from tf_agents.environments import py_environment
 
 import envs
 from safer_tf.common import checkpoint
+from safer_tf.common import config
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import labels
@@ -89,7 +90,7 @@ def train_agent(
       this agent.
   """
   settings = {
-      **locals(), 'make_env': f'{make_env.__module__}.{make_env.__qualname__}'
+      **locals(), 'make_env': config.name_of(make_env).replace(':', '.')
   }
   directory = layout.agent_dir(
       root_dir, protocol, task, method, variant, seed
@@ -130,6 +131,8 @@ def train_agent(
       bound if action_space == 'latent' else None, encoder,
   )
   with files.locked(os.path.join(directory, layout.LOCK)):
+    if _is_finished(directory, identity):  # By another process, meanwhile.
+      return directory
     files.write_json(os.path.join(directory, layout.SETTINGS), identity)
     cell = cell_lib.Cell(directory, env, seed, num_steps, batch_size)
     cell.collect_with(initial_steps, prior_probability, bound)

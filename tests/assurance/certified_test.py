@@ -222,7 +222,7 @@ def test_the_upper_bound_on_a_share_closes_in():
 
 
 def test_exact_binomial_upper_inverts_the_binomial():
-  upper = certified.exact_binomial_upper(3, 50, 0.95)
+  upper = certified.exact_binomial_upper(3, 50)
   assert stats.binom.cdf(3, 50, upper) == pytest.approx(0.05)
   assert certified.exact_binomial_upper(0, 100) == pytest.approx(
       1 - 0.05 ** (1 / 100)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -228,6 +229,7 @@ def test_damaged_shard_stops_a_resume(tmp_path):
     ({'tasks': ()}, 'tasks'),
     ({'tasks': ('a', 'b', 'a')}, 'names a more than once'),
     ({'make_env': lambda name: fakes.PointEnv(name)}, 'top level'),
+    ({'make_env': functools.partial(fakes.PointEnv)}, 'no name.*top level'),
     ({'make_env': fakes.UnlabelledEnv}, 'UnlabelledEnv.*unsafe'),
 ])
 def test_bad_values_are_named(tmp_path, change, message):

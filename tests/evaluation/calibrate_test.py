@@ -29,7 +29,7 @@ def _by_hand(given):
   return roll_out
 
 
-def test_a_calibration_by_hand(root, monkeypatch):
+def test_a_calibration_by_hand(root, monkeypatch, capsys):
   given = []
   monkeypatch.setattr(rollouts, 'roll_out', _by_hand(given))
   found = calibrate.calibrate(
@@ -48,6 +48,9 @@ def test_a_calibration_by_hand(root, monkeypatch):
         np.array([2, 0, 1]), np.array([3, 2, 1]), 9
     )
     assert row['success_rate'] == pytest.approx(1 / 3)
+  told = capsys.readouterr().out
+  assert told.count('50.0% of 6 steps are unsafe') == len(found['rows'])
+  assert '(|z| < 0.5): 50.0%' in told
   with pytest.raises(errors.UserError, match='held_out'):
     calibrate.calibrate(
         root, 5, task=_TASK, protocol='held_out', max_episode_steps=9

@@ -160,6 +160,17 @@ def test_half_the_safe_bound_keeps_what_lies_inside():
   assert row['unsafe_share_in_half_safe_bound'] == 0.25
 
 
+@pytest.mark.parametrize('safe, unsafe', [(0, 4), (4, 0), (0, 0)])
+def test_what_could_not_be_measured_is_no_share(safe, unsafe):
+  number = np.arange(8)
+  row = collect_results.likelihood_row(
+      np.arange(8.0), np.arange(8.0), number < safe, number >= 8 - unsafe
+  )
+  assert np.isnan(row['unsafe_share_above_safe_median'])
+  assert np.isnan(row['unsafe_share_in_half_safe_bound'])
+  assert (row['n_safe'], row['n_unsafe']) == (safe, unsafe)
+
+
 def test_a_bound_has_the_seed_of_its_own_computation(tmp_path):
   root = str(tmp_path)
   runs.prior(root, np.random.default_rng(0))

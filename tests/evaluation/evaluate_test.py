@@ -102,7 +102,7 @@ def test_a_prior_is_rolled_out_without_an_agent(root):
   }
 
 
-def test_rows_of_a_prior_alone_by_hand(root, monkeypatch):
+def test_rows_of_a_prior_alone_by_hand(root, monkeypatch, capsys):
   given = []
 
   def roll_out(env, recorder, policy, seeds):
@@ -127,6 +127,11 @@ def test_rows_of_a_prior_alone_by_hand(root, monkeypatch):
     assert row['success_rate'] == pytest.approx(1 / 3)
     assert (row['unsafe_episodes'], row['episodes']) == (2, 3)
     assert (row['violations'], row['steps']) == (3, 6)
+  told = capsys.readouterr().out
+  for where in ('z = 0', 'random |z| < 0.5'):
+    assert (
+        f'{where}: of {3 * len(tasks)} episodes 33.3% succeed and 66.7% have'
+    ) in told
     assert (row['protocol'], row['prior'], row['seed']) == ('seen', 'safer', 7)
   # Every task and range sees the same episodes.
   assert len({seeds for _, seeds in given}) == 1
@@ -184,7 +189,7 @@ def test_a_trained_agent_acts_elsewhere_as_it_was_evaluated(
 ):
   directory = layout.agent_dir(root, 'seen', _TASK, 'safer', 'default', 0)
   path = layout.export_dir(root, 'seen', 'safer')
-  mine = rollouts.Recorder(envs.load_task(_TASK))
+  mine = rollouts.Recorder(envs.load_task(_TASK), _TASK)
   env, policy = trained_agents.load_agent(directory, mine, path)
   batched = tf_py_environment.TFPyEnvironment(env)
   first = trained['episodes'][0]

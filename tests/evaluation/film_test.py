@@ -15,7 +15,7 @@ from safer_tf.evaluation import rollouts
 def replay():
   """Straight down: the hand ends in the container."""
   down = np.array([0.3, 0.9, -0.9, 0, 0, 0.8], np.float32)
-  recorder = rollouts.Recorder(envs.load_task(envs.ALL[0]))
+  recorder = rollouts.Recorder(envs.load_task(envs.ALL[0]), envs.ALL[0])
   record = next(rollouts.roll_out(recorder, recorder, lambda _: down, [5]))
   recorder.close()
   return {

@@ -6,7 +6,7 @@ import envs
 from safer_tf.evaluation import markdown
 from tests.evaluation import runs
 
-_FIRST, _SECOND = envs.EVALUATION[:2]
+_FIRST, _SECOND, _THIRD = envs.EVALUATION[:3]
 
 
 def _lines(rows):
@@ -91,3 +91,6 @@ def test_tasks_that_are_not_evaluated_yet_are_in_no_mean_over_all():
   found = _lines(rows)
   assert '| SAC | 50.0 | 7 |' in found
   assert not any(line.startswith('| SAFER | 100.0 |') for line in found)
+  # A task that nobody was evaluated on is none of all.
+  found = _lines([*rows, runs.row('sac', float('nan'), 9, task=_THIRD)])
+  assert '| SAC | 50.0 | 7 |' in found

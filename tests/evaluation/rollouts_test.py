@@ -24,7 +24,7 @@ def _scripted(env, seed):
 
 
 def _records(seeds):
-  recorder = rollouts.Recorder(envs.load_task(envs.ALL[0]))
+  recorder = rollouts.Recorder(envs.load_task(envs.ALL[0]), envs.ALL[0])
   found = list(
       rollouts.roll_out(recorder, recorder, _scripted(recorder, 0), seeds)
   )
@@ -56,7 +56,7 @@ def test_a_record_gives_the_episode_back(records):
 
 
 def test_episodes_depend_on_their_seed_alone():
-  recorder = rollouts.Recorder(envs.load_task(envs.ALL[0]))
+  recorder = rollouts.Recorder(envs.load_task(envs.ALL[0]), envs.ALL[0])
   seen = []
 
   def policy(time_step):
@@ -109,6 +109,11 @@ def test_random_latents_follow_their_seed():
   assert (one != other).all()
 
 
+def test_an_environment_without_labels_is_told():
+  with pytest.raises(errors.UserError, match='task left cannot be used'):
+    rollouts.Recorder(fakes.UnlabelledEnv('left'), 'left')
+
+
 def test_a_success_stays_one_whatever_comes_later():
   class Leaves(fakes.PointEnv):
     def get_info(self):
@@ -120,7 +125,7 @@ def test_a_success_stays_one_whatever_comes_later():
           step_type=np.array(2 if self._steps == 5 else 1, np.int32)
       )
 
-  recorder = rollouts.Recorder(Leaves('left'))
+  recorder = rollouts.Recorder(Leaves('left'), 'left')
   record, = rollouts.roll_out(
       recorder, recorder, rollouts.zero_latents(2), np.array([0])
   )

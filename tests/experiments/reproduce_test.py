@@ -135,6 +135,7 @@ def test_held_out_tasks_of_ones_own_are_not_evaluated(run):
     ('evaluate.max_unsafe_fraction = 0.3', 'is 0.3, train_agent'),
     ("evaluate.assurance_mode = 'paper'", 'assurance_mode is paper'),
     ('compute_assurance.targets = (0.15, 0.3, 0.45)', 'targets lack 0.02'),
+    ('train_prior.num_steps = 0', 'train_prior.num_steps is 0'),
 ])
 def test_what_would_fail_after_hours_is_refused_at_once(
     run, binding, message

@@ -296,6 +296,22 @@ def test_one_process_at_a_time(root):
   assert os.listdir(os.path.dirname(lock)) == [layout.LOCK]
 
 
+def test_what_another_process_has_finished_meanwhile_is_left_alone(
+    root, monkeypatch
+):
+  path = training.train_prior(root)
+  written = os.path.join(path, layout.ASSURANCE)
+  files.write_json(written, {})
+  finished = training.settings_lib.is_finished
+  answers = iter([False])  # Not yet, when it is first asked for.
+  monkeypatch.setattr(
+      training.settings_lib, 'is_finished',
+      lambda *args: next(answers, finished(*args)),
+  )
+  assert training.train_prior(root) == path
+  assert os.path.exists(written)
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_batch(root):
   gin.bind_parameter('train_prior.num_steps', 50)
   gin.bind_parameter('train_prior.optimizer', 'sgd')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 import gin
@@ -189,6 +190,7 @@ def test_learns_a_trivial_task(root):
     ({'num_steps': '9'}, "num_steps is '9'"),
     ({'prior_probability': 0.9}, 'prior_probability'),
     ({'make_env': lambda name: fakes.ReachEnv(images=True)}, 'observations'),
+    ({'make_env': functools.partial(fakes.ReachEnv)}, 'no name by which'),
     ({'make_env': lambda name: _SilentEnv()}, 'unsafe.*data.md'),
     ({'make_env': lambda name: _DoubleEnv()}, 'float64, by its spec of'),
     ({'make_env': lambda name: _BadRewardEnv()}, 'reward of .* is nan'),
