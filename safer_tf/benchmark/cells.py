@@ -112,6 +112,9 @@ def shipped(gin_files: tuple[str, ...]) -> tuple[int, int]:
 
   Args:
     gin_files: that follow SAFER's own.
+
+  Returns:
+    Both numbers.
   """
   config.parse([_METHOD, *gin_files], [])
   return (

@@ -163,6 +163,9 @@ def aggregate(
   Args:
     rows: of runs on the same tasks.
     quoted: methods and variants whose dots are filled.
+
+  Returns:
+    The figure.
   """
   kinds = summaries.by_kind(rows)
   figure, axes = drawing.grid(2, width=3.9, height=0.9 + 0.32 * len(kinds))

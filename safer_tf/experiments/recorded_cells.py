@@ -161,6 +161,9 @@ def seeds(directory: str) -> dict[str, int]:
 
   Args:
     directory: of the recorded tables.
+
+  Returns:
+    E.g. `prior/seen/safer: 0`.
   """
   found = {}
   for record in recorded.read(directory, recorded.PROVENANCE):
