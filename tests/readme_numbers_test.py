@@ -93,6 +93,21 @@ def test_the_points_of_the_readme_quote_what_is_recorded():
     quoted.agrees(' / '.join(pair), recorded, *kind, quoted.TASKS, digits=1)
 
 
+def test_what_the_readme_says_in_short_is_recorded():
+  text = (quoted.TOP / 'README.md').read_text()
+  text = text.partition('**In short.**')[2].partition('\n\n')[0]
+  text = ' '.join(text.split())
+  told = re.findall(r'([\d.]+)%(?: of the episodes,)? with ([\d,]+\d)', text)
+  recorded = quoted.recorded('seen', 'table1')
+  kinds = (
+      ('safer', 'default'), ('parrot', 'own_range'), ('parrot', 'default'),
+      ('context_parrot', 'default'),
+  )
+  assert len(told) == len(kinds)
+  for pair, kind in zip(told, kinds):
+    quoted.agrees(' / '.join(pair), recorded, *kind, quoted.TASKS, digits=1)
+
+
 def test_the_readme_counts_the_agents_that_are_recorded():
   text = (quoted.TOP / 'README.md').read_text()
   done, whole = re.search(r'(\d+) of (\d+) agents', text).groups()
