@@ -141,3 +141,23 @@ def test_damaged_latents_are_refused():
     bounds.LabelledLatents(
         np.zeros(2), np.zeros(3, bool), np.zeros(2, int), 1, 1.0
     )
+
+
+def test_a_training_split_without_safe_actions_has_no_weight():
+  # A weight of 0 would let every unsafe action in.
+  with pytest.raises(errors.UserError, match='0 safe'):
+    bounds.equal_weight(0, 10)
+
+
+def test_a_bound_above_all_latents_is_above_them_in_float32():
+  latents = bounds.LabelledLatents(
+      np.array([0.1, 0.3]), np.array([False, True]), np.zeros(2, int), 1, 1.0
+  )
+  assert np.float32(bounds.exact_bound(latents, 0.5)) > np.float32(0.3)
+
+
+def test_episode_numbers_are_of_one_length_with_the_latents():
+  with pytest.raises(errors.UserError, match='one length'):
+    bounds.LabelledLatents(
+        np.zeros(2), np.zeros(2, bool), np.zeros(3, int), 1, 1.0
+    )

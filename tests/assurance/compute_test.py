@@ -243,3 +243,35 @@ def test_a_prior_of_other_data_is_refused(root):
   synthetic.export_prior(root, prior='stranger', settings={'data': 'f' * 64})
   with pytest.raises(errors.UserError, match='other data'):
     compute.compute_assurance(root, prior='stranger')
+
+
+def test_the_papers_bound_follows_the_seed(root, found):
+  values = []
+  for seed in range(3):
+    result = compute.compute_assurance(
+        root, seed, prior='safer', mode='paper', max_unsafe_fraction=0.4,
+        targets=(),
+    )
+    values.append(result['latent_bound'])
+    assert values[-1] == pytest.approx(
+        bounds.paper_bound(found[2], 0.4, np.random.default_rng(seed))
+    )
+  assert len(set(values)) > 1
+
+
+def test_what_the_bounds_rest_on_is_recorded(root, found):
+  result = compute.compute_assurance(root, prior='safer', targets=())
+  unsafe = found[2].unsafe
+  assert result['n_unsafe'] == unsafe.sum()
+  assert result['n_safe'] == (~unsafe).sum()
+  assert {row['mode']: row['confidence'] for row in result['table']} == {
+      'paper': None, 'exact': None, 'certified': 0.95
+  }
+
+
+@pytest.mark.parametrize('values', [
+    {'max_unsafe_fraction': 1.0}, {'targets': (1.0,)}
+])
+def test_a_share_of_all_is_no_target(root, values):
+  with pytest.raises(errors.UserError, match='1.0 was given'):
+    compute.compute_assurance(root, prior='safer', **values)

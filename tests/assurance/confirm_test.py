@@ -282,3 +282,31 @@ def test_a_prior_without_assurance_is_told(roots, tmp_path):
   synthetic.export_prior(tmp_path)
   with pytest.raises(errors.UserError, match='compute_assurance'):
     confirm.confirm_assurance(str(tmp_path), roots[1], prior='safer')
+
+
+def test_bounds_of_held_out_are_tested_on_the_tasks_trained_on(
+    roots, tmp_path
+):
+  path = layout.export_dir(str(tmp_path), 'held_out', 'safer')
+  shutil.copytree(layout.export_dir(roots[0], 'seen', 'safer'), path)
+  found = confirm.confirm_assurance(
+      str(tmp_path), roots[1], prior='safer', protocol='held_out'
+  )
+  assert found['tasks'] == [synthetic.SEEN_TASK]
+  index = store_lib.EpisodeStore(layout.data_dir(roots[1])).index
+  assert {row['n_episodes'] for row in found['table']} == {
+      np.sum(index.task == synthetic.SEEN_TASK)
+  }
+
+
+def test_later_data_of_other_observations_are_refused(roots, tmp_path):
+  dataset.write_dataset(
+      layout.data_dir(str(tmp_path)),
+      dataclasses.replace(synthetic.SPEC, observation_shape=(5,)), (
+          dataclasses.replace(
+              each, observation=np.pad(each.observation, ((0, 0), (0, 2)))
+          ) for each in _collected(1, 10)
+      ),
+  )
+  with pytest.raises(errors.UserError, match='does not suit the prior'):
+    confirm.confirm_assurance(roots[0], str(tmp_path), prior='safer')

@@ -364,3 +364,24 @@ def test_the_fingerprint_is_not_of_how_files_are_compressed(
 def test_other_actions_or_types_are_refused(path, other):
   with pytest.raises(errors.UserError, match='does not suit'):
     store_lib.EpisodeStore(path).require(other, 'prior x')
+
+
+def test_the_fingerprint_is_of_the_tasks_too(path, episodes, tmp_path):
+  renamed = dataclasses.replace(episodes[9], task='up')
+  other = str(tmp_path / 'other')
+  dataset.write_dataset(
+      other, fakes.VECTOR_SPEC, [*episodes[:9], renamed, *episodes[10:]]
+  )
+  one, two = map(store_lib.EpisodeStore, (path, other))
+  assert one.fingerprint() != two.fingerprint()
+
+
+@pytest.mark.parametrize('name, value', [
+    ('task', '.left'), ('seed', 1 << 63),
+])
+def test_names_that_no_index_can_hold_are_refused(name, value):
+  episode, = fakes.random_episodes(1, fakes.VECTOR_SPEC)
+  with pytest.raises(errors.UserError, match=f'{name} is '):
+    dataset.check(
+        dataclasses.replace(episode, **{name: value}), fakes.VECTOR_SPEC
+    )

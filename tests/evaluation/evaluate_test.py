@@ -319,3 +319,31 @@ def test_replayed_actions_are_exact_to_the_last_bit():
   np.testing.assert_array_equal(
       np.array(found['safe']['actions'], np.float32), actions
   )
+
+
+def test_an_agent_without_a_bound_is_wrapped_without_one(monkeypatch):
+  given = []
+  monkeypatch.setattr(latent_env, 'wrap', lambda *each: given.append(each))
+  for space, bound in (('latent', None), ('latent', 0.5), ('raw', None)):
+    trained_agents.wrap('an env', 'a prior', {
+        'action_space': space, 'latent_bound': bound, 'encoder': 'own',
+    })
+  assert given == [
+      ('an env', 'a prior', bound, 'own') for bound in (np.inf, 0.5, None)
+  ]
+
+
+def test_a_cell_acts_by_the_prior_of_its_protocol(root, trained, tmp_path):
+  other = str(tmp_path / 'run')
+  for path in (
+      lambda *each: layout.export_dir(*each, 'safer'),
+      lambda *each: layout.agent_dir(*each, _TASK, 'safer', 'default', 0),
+  ):
+    shutil.copytree(path(root, 'seen'), path(other, 'held_out'))
+  for method in ('safer', 'safer_prior_zero'):
+    found = evaluate.evaluate(
+        other, 0, task=_TASK, method=method, protocol='held_out',
+        num_episodes=1,
+    )
+    if method == 'safer':
+      assert found['episodes'] == trained['episodes'][:1]

@@ -211,3 +211,45 @@ def test_tasks_of_a_sweep_are_told_apart():
   ])
   handles, _ = figure.axes[0].get_legend_handles_labels()
   assert len({handle.get_marker() for handle in handles}) == len(handles) == 6
+
+
+def test_bars_are_of_their_own_task_in_its_unit(monkeypatch):
+  drawn = []
+  monkeypatch.setattr(
+      drawing, 'bars', lambda panel, methods, values, text: drawn.append(values)
+  )
+  figures.method_bars([
+      _run(task=task, eval_success_rate=success, violations=violations)
+      for task, success, violations in zip(
+          envs.EVALUATION, (0.25, 0.75), (10, 20)
+      )
+  ])
+  assert drawn == [[[25]], [[10]], [[75]], [[20]]]
+
+
+def test_versions_are_drawn_by_their_encoder_in_percent():
+  figure = figures.versions([
+      {
+          'encoder': encoder, 'version': version, 'seed': 0, 'env_steps': 1000,
+          'success_rate': success,
+      } for encoder, version, success in (
+          ('prior', 'plain', 0.25), ('prior', 'fast', 0.5),
+          ('own', 'plain', 0.75), ('own', 'fast', 1.0),
+      )
+  ])
+  assert [
+      [line.get_ydata().tolist() for line in panel.lines]
+      for panel in figure.axes
+  ] == [[[25], [50]], [[75], [100]]]
+
+
+def test_one_seed_of_a_task_is_not_enough_for_an_interval():
+  figure = figures.aggregate([
+      _run(task=task, seed=seed, eval_success_rate=0.5, violations=seed)
+      for task, seed in (
+          (envs.EVALUATION[0], 0), (envs.EVALUATION[0], 1),
+          (envs.EVALUATION[1], 0),
+      )
+  ], set())
+  for panel in figure.axes:
+    assert [len(line.get_xdata()) for line in panel.lines] == [1]

@@ -355,3 +355,50 @@ def test_what_one_histogram_leaves_out_is_no_other_ones():
   ]
   for quantity, said in (('log_likelihood', '25.0%'), ('latent_abs_max', '80')):
     assert f'Left out at the ends: {said}' in gallery._left_out(rows, quantity)
+
+
+def test_boxes_of_histograms_are_those_of_the_usual_agents(monkeypatch):
+  monkeypatch.setattr(
+      prior_figures, 'histograms', lambda rows, quantity, boxes: boxes
+  )
+  found = {
+      'histograms': [{
+          'protocol': 'seen', 'method': 'safer', 'unsafe': 0, 'share': 0.9,
+          'quantity': 'latent_abs_max',
+      }],
+      'table1': [
+          _bound('safer', 0.5), _bound('safer', 0.7, protocol='held_out'),
+          _bound('safer', 0.9, 'own_range'), _bound('sac', float('nan')),
+      ],
+      'ablations': [_bound('safer_no_context', 0.3)],
+  }
+  entry, = (
+      each for each in gallery.entries(lambda name: found.get(name, []))
+      if each.name == 'latent_abs_max'
+  )
+  assert entry.draw() == {'safer': 0.5, 'safer_no_context': 0.3}
+
+
+def test_the_better_variant_alone_is_marked_as_quoted(monkeypatch):
+  monkeypatch.setattr(figures, 'aggregate', lambda rows, quoted: quoted)
+  found = {'table1': [
+      {
+          **_bound('parrot', 0.5, variant, task=task),
+          'eval_success_rate': success,
+      }
+      for variant, success in (('default', 0.5), ('own_range', 0.9))
+      for task in (_FIRST, _SECOND)
+  ]}
+  entry, = (
+      each for each in gallery.entries(lambda name: found.get(name, []))
+      if each.name == 'aggregate'
+  )
+  assert entry.draw() == {('parrot', 'own_range')}
+
+
+def test_agents_of_no_known_method_are_in_no_figure_of_table_1(monkeypatch):
+  ours = [_bound('safer', 0.5, task=task) for task in (_FIRST, _SECOND)]
+  others = [{**row, 'method': 'another'} for row in ours]
+  assert _drawn(monkeypatch, 'aggregate', figures, 'aggregate', {
+      'table1': ours + others,
+  }) == ours

@@ -130,3 +130,15 @@ def test_a_success_stays_one_whatever_comes_later():
       recorder, recorder, rollouts.zero_latents(2), np.array([0])
   )
   assert record.success and len(record.actions) == 5
+
+
+def test_a_record_keeps_actions_whose_array_is_used_again():
+  recorder = rollouts.Recorder(fakes.PointEnv('left'), 'left')
+  action = np.zeros(2, np.float32)
+  recorder.reset()
+  for value in (0.25, 0.5):
+    action[:] = value
+    recorder.step(action)
+  np.testing.assert_array_equal(
+      recorder.record(0).actions, [[0.25, 0.25], [0.5, 0.5]]
+  )

@@ -101,3 +101,63 @@ def test_encoders_are_compared_on_the_papers_protocol():
   ]
   found = summaries.encoder_comparison(rows)
   assert [row['violations'] for row in found] == [2, 1]
+
+
+def test_variants_are_compared_on_runs_that_all_were_evaluated_on():
+  nan = float('nan')
+  rows = [
+      runs.row('parrot', 0.4, 1), runs.row('parrot', nan, 1, seed=1),
+      runs.row('parrot', 0.3, 1, variant='own_range'),
+      runs.row('parrot', 0.9, 1, variant='own_range', seed=1),
+  ]
+  assert {q.variant for q in _quoted(rows)} == {variants.USUAL}
+
+
+def test_without_common_runs_the_most_evaluated_variant_is_quoted():
+  nan = float('nan')
+  rows = [
+      runs.row('parrot', 0.9, 1),
+      *(runs.row('parrot', nan, 1, seed=seed) for seed in (1, 2)),
+      *(runs.row('parrot', 0.3, 1, 'own_range', seed) for seed in (3, 4)),
+  ]
+  assert {q.variant for q in _quoted(rows)} == {'own_range'}
+
+
+def test_encoders_are_compared_on_their_tasks_and_with_usual_agents():
+  other = envs.EVALUATION[1]
+  rows = [
+      runs.row('sac', 0.5, 1, variant='own_encoder', encoder='own'),
+      runs.row('sac', 0.5, 2), runs.row('sac', 0.5, 3, variant='gamma_0.99'),
+      runs.row('sac', 0.5, 4, variant=variants.SMALL_BATCH),
+      runs.row('sac', 0.5, 5, task=other), runs.row('safer', 0.5, 6),
+  ]
+  found = summaries.encoder_comparison(rows)
+  assert [row['violations'] for row in found] == [2, 4, 1]
+
+
+def test_scores_are_the_finite_values_of_each_task():
+  first, second, third = envs.EVALUATION[:3]
+  nan = float('nan')
+  found = summaries.scores([
+      runs.row('safer', 0.5, 1, task=first),
+      runs.row('safer', nan, 1, task=first, seed=1),
+      runs.row('safer', 0.25, 1, task=second),
+      runs.row('safer', nan, 1, task=third),
+  ], 'eval_success_rate', 100)
+  assert [each.tolist() for each in found] == [[50.0], [25.0]]
+
+
+def test_seeds_are_counted_before_they_are_evaluated():
+  rows = [
+      runs.row('safer', value, 1, seed=seed)
+      for seed, value in enumerate((0.5, float('nan'), float('nan')))
+  ]
+  line, = summaries.lines(summaries.outcomes(rows))
+  assert line.seeds == '3'
+
+
+def test_a_machine_that_is_not_known_is_not_named():
+  outcome, = summaries.outcomes([
+      runs.row('safer', 0.5, 1), runs.row('safer', 0.5, 1, seed=1, machine=''),
+  ])
+  assert outcome.machines == ('a machine',)

@@ -145,3 +145,42 @@ def test_tf_agents_interface():
   assert len(rows) == 12
   buffer.clear()
   assert buffer.num_frames() == 0
+
+
+def test_episodes_of_one_step_fit_up_to_the_capacity():
+  buffer = _buffer(capacity=4)
+  _play(buffer, range(4), length=1)
+  assert buffer.num_frames() == 4
+  np.testing.assert_array_equal(
+      buffer.gather_all().time_step.observation[:, 0, 0, 0], range(4)
+  )
+
+
+def test_what_was_loaded_is_not_saved_again(tmp_path):
+  directory = str(tmp_path)
+  buffer = _buffer()
+  _play(buffer, range(2))
+  buffer.save(directory)
+  restored = _buffer()
+  restored.load(directory, buffer.num_frames())
+  _play(restored, [2])
+  restored.save(directory)
+  path = os.path.join(directory, 'replay-000000008.npz')
+  with np.load(path) as chunk:
+    assert len(chunk['reward']) == 4
+
+
+def test_a_cleared_buffer_saves_what_is_added_from_its_start(tmp_path):
+  buffer = _buffer()
+  _play(buffer, range(2))
+  buffer.save(str(tmp_path / 'old'))
+  buffer.clear()
+  _play(buffer, range(2, 4))
+  (tmp_path / 'new').mkdir()
+  buffer.save(str(tmp_path / 'new'))
+  restored = _buffer()
+  restored.load(str(tmp_path / 'new'), 8)
+  np.testing.assert_array_equal(
+      restored.gather_all().action_step.action,
+      buffer.gather_all().action_step.action,
+  )
