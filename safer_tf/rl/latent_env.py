@@ -14,6 +14,7 @@ from tf_agents.trajectories import time_step as ts
 
 from safer_tf.common import errors
 from safer_tf.prior import export
+from safer_tf.rl import env_specs
 
 ENCODERS = ('prior', 'own')
 
@@ -52,7 +53,7 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
           f'The prior is a {type(prior).__name__}; expected what '
           'safer_tf.prior.export.load_prior gives.'
       )
-    _check_specs(env, prior.spec)
+    env_specs.check_for_prior(env, prior.spec)
     if encoder not in ENCODERS:
       raise errors.UserError(
           f'encoder is {encoder!r}; expected one of {", ".join(ENCODERS)}.'
@@ -195,7 +196,7 @@ class PriorEnvironment(wrappers.PyEnvironmentBaseWrapper):
     self._valid = self._none_valid
 
   def _observe(self, time_step: ts.TimeStep) -> ts.TimeStep:
-    check_observation(
+    env_specs.check_observation(
         self._frame_spec, time_step.observation, self._env_name
     )
     self._frame = time_step.observation
@@ -302,7 +303,7 @@ def wrap(
           f'There is no prior, but encoder is {encoder!r} and latent_bound '
           f'{latent_bound}; expected \'own\' and None.'
       )
-    _check_unwrapped(env)
+    env_specs.check_for_agent(env)
     return env
   if latent_bound is None:
     return PriorEnvironment(env, prior, encoder)
@@ -313,91 +314,3 @@ def _innermost(env: py_environment.PyEnvironment) -> Any:
   while isinstance(env, wrappers.PyEnvironmentBaseWrapper):
     env = env.wrapped_env()
   return env
-
-
-def check_observation(spec: Any, observation: Any, env_name: str) -> None:
-  """Checks that an environment observes as it says.
-
-  Args:
-    spec: of its observations.
-    observation: what it gave.
-    env_name: its name, for the message.
-
-  Raises:
-    UserError: shape or dtype are not those of the spec.
-  """
-  found = (np.shape(observation), getattr(observation, 'dtype', None))
-  if isinstance(spec, array_spec.ArraySpec) and found != (
-      tuple(spec.shape), spec.dtype
-  ):
-    raise errors.UserError(
-        f'Environment {env_name}: an observation is of shape {list(found[0])} '
-        f'and dtype {found[1]}, by its spec of {list(spec.shape)} and '
-        f'{np.dtype(spec.dtype)}. Cast it in the environment.'
-    )
-
-
-def _check_unwrapped(env: py_environment.PyEnvironment) -> None:
-  """The environment must observe and act as an agent without a prior can."""
-  _check_not_batched(env)
-  observation, action = env.observation_spec(), env.action_spec()
-  if not isinstance(observation, array_spec.ArraySpec) or (
-      len(observation.shape) not in (1, 3)
-      or observation.dtype not in (np.uint8, np.float32)
-  ):
-    raise errors.UserError(
-        f'The environment\'s observations are {observation}; expected one '
-        'array of shape [size] or [height, width, channels], uint8 or float32. '
-        'Cast or join them in a wrapper.'
-    )
-  if not isinstance(action, array_spec.BoundedArraySpec) or (
-      len(action.shape) != 1 or action.dtype != np.float32
-      # Where there is no bound TF-Agents has the largest number.
-      or np.any(action.minimum == np.finfo(np.float32).min)
-      or np.any(action.maximum == np.finfo(np.float32).max)
-  ):
-    raise errors.UserError(
-        f'The environment\'s actions are {action}; expected one float32 vector '
-        'within finite bounds. Wrap them, as for a prior\'s data '
-        '(docs/data.md).'
-    )
-
-
-def _check_not_batched(env: py_environment.PyEnvironment) -> None:
-  if env.batched:
-    raise errors.UserError(
-        f'{type(env).__name__} is batched; wrap each of its environments, and '
-        'batch the wrapped ones.'
-    )
-
-
-def _check_specs(
-    env: py_environment.PyEnvironment, spec: export.PriorSpec
-) -> None:
-  """The environment must observe and act as the prior's data did."""
-  _check_not_batched(env)
-  observation, action = env.observation_spec(), env.action_spec()
-  for what, found, expected in (
-      ('observations', observation,
-       (spec.observation_shape, np.dtype(spec.observation_dtype))),
-      ('actions', action, ((spec.action_dim,), np.dtype(np.float32))),
-  ):
-    is_array = isinstance(found, array_spec.ArraySpec)
-    if not is_array or (tuple(found.shape), found.dtype) != expected:
-      raise errors.UserError(
-          f'The environment\'s {what} are {found}; the prior '
-          f'{spec.prior!r} expects one array of shape {list(expected[0])} and '
-          f'dtype {expected[1]}. Use the environment of the prior\'s data, '
-          'cast or resize what this one gives, or train a prior on its data.'
-      )
-  if not isinstance(action, array_spec.BoundedArraySpec):
-    raise errors.UserError(
-        f'The environment\'s action spec {action} has no bounds; expected a '
-        'BoundedArraySpec to clip decoded actions to.'
-    )
-  if np.any(action.minimum != -1) or np.any(action.maximum != 1):
-    raise errors.UserError(
-        f'The environment\'s actions lie in {action.minimum.tolist()} to '
-        f'{action.maximum.tolist()}; a prior\'s lie in [-1, 1]. Scale '
-        'them in a wrapper, as for the prior\'s data (docs/data.md).'
-    )

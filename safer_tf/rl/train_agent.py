@@ -20,6 +20,7 @@ from safer_tf.common import layout
 from safer_tf.common import provenance
 from safer_tf.prior import export
 from safer_tf.rl import cell as cell_lib
+from safer_tf.rl import env_specs
 from safer_tf.rl import latent_bound as bounds
 from safer_tf.rl import latent_env
 
@@ -230,7 +231,7 @@ def _checked(
     env: py_environment.PyEnvironment, task: str
 ) -> py_environment.PyEnvironment:
   """The environment, if it tells what is counted and observes as it says."""
-  latent_env.check_observation(
+  env_specs.check_observation(
       env.observation_spec(), labels.seeded_reset(env, task, 0).observation,
       task,
   )
