@@ -182,8 +182,11 @@ def _check_policies(directory, prior_dir):
     time_step = env.reset()
     while not time_step.is_last():
       batched = ts.TimeStep(*(np.asarray(field)[None] for field in time_step))
-      action = policy.action(batched, ()).action.numpy()[0]
+      action, again = (
+          policy.action(batched, ()).action.numpy()[0] for _ in range(2)
+      )
       assert np.abs(action).max() <= 0.9
+      assert np.array_equal(action, again) == (name == policies.GREEDY)
       time_step = env.step(action)
   with pytest.raises(errors.UserError, match='cannot be loaded'):
     policies.load(directory, 'none')
