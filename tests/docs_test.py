@@ -15,6 +15,8 @@ from tf_agents.environments import utils as environments_utils
 
 from safer_tf.common import layout
 from safer_tf.data import store as store_lib
+from safer_tf.prior import export
+from tests.rl import fakes
 
 _TOP = pathlib.Path(__file__).resolve().parent.parent
 
@@ -126,3 +128,44 @@ def test_the_recipe_for_gymnasium_gives_what_stages_ask_for():
   inner.step = lambda action: (np.zeros(3), 1.0, True, False, {})
   ended = env.step(np.float32([0, 0]))
   assert ended.is_last() and ended.discount == 0
+
+
+def test_the_recipe_for_another_agent_learns(tmp_path, monkeypatch):
+  names = {}
+  exec(snippet('docs/agents.md', 'td3_agent'), names)
+  prior = export.load_prior(fakes.export_prior(str(tmp_path / 'export')))
+  learn, seen = names['learn'], []
+
+  def learn_a_little(env, agent, num_steps):
+    before = [value.numpy() for value in agent.trainable_variables]
+    learn(env, agent, num_steps, initial_steps=20, batch_size=4)
+    seen.append((env.pyenv.envs[0], agent, before))
+
+  monkeypatch.setitem(names, 'learn', learn_a_little)
+  violations, evaluated = names['run'](
+      fakes.ReachEnv(goal_radius=0.0), prior, 0.3, num_steps=40, episodes=2)
+  (env, agent, before), = seen
+  assert env.steps == 40 + sum(len(each.actions) for each in evaluated)
+  assert 0 <= violations <= env.unsafe_steps
+  assert int(agent.train_step_counter) == 20
+  assert any(
+      not np.array_equal(old, new.numpy())
+      for old, new in zip(before, agent.trainable_variables))
+
+
+def test_the_recipe_for_contact_in_the_reward_counts_it():
+  names = {}
+  exec(snippet('docs/agents.md', 'class Penalised'), names)
+  plain = fakes.ReachEnv(goal_radius=0.0)
+  penalised = names['Penalised'](fakes.ReachEnv(goal_radius=0.0))
+  plain.reset()
+  penalised.reset()
+  unsafe = []
+  for _ in range(fakes.TIME_LIMIT):
+    action = np.float32([0.5, 0.0])  # Into the border.
+    expected, got = plain.step(action), penalised.step(action)
+    unsafe.append(plain.get_info()['unsafe'])
+    assert got.reward == expected.reward - unsafe[-1]
+    np.testing.assert_array_equal(got.observation, expected.observation)
+  assert any(unsafe) and not all(unsafe)
+  assert names['load']('extract_08').reset().is_first()
