@@ -208,10 +208,9 @@ def _check_arguments(
           f'compute_assurance.{name}: {value} was given; expected a share in '
           '[0, 1).'
       )
-  if max_episode_steps is not None and max_episode_steps < 1:
-    raise errors.UserError(
-        f'compute_assurance.max_episode_steps = {max_episode_steps}: expected '
-        'at least 1.'
+  if max_episode_steps is not None:
+    errors.require_sizes(
+        'compute_assurance', max_episode_steps=max_episode_steps
     )
   if mode == 'certified' and not max_unsafe_fraction:
     raise errors.UserError(

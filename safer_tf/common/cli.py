@@ -48,8 +48,6 @@ def parse_config() -> None:
   workers.quiet_imports()
   from safer_tf.common import config  # pylint: disable=g-import-not-at-top
 
-  # gin reports each folder it looks into in vain as an error.
-  logging.set_verbosity(logging.FATAL)
   config.parse(flags.FLAGS.gin_file, flags.FLAGS.gin_bindings)
   logging.set_verbosity(logging.WARNING)
 

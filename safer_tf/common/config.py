@@ -9,6 +9,8 @@ import tokenize
 import traceback
 from typing import Callable, Sequence
 
+from absl import logging
+
 from safer_tf.common import errors
 
 # A folder that holds this file is the config folder, and no other is.
@@ -85,42 +87,46 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
 
   gin.clear_config()
   gin.add_config_file_search_path(config_dir())
+  # gin reports each folder it looks into in vain as an error.
+  before = logging.get_verbosity()
+  logging.set_verbosity(logging.FATAL)
   try:
     gin.parse_config_files_and_bindings(paths, list(bindings))
   except (
       ValueError, TypeError, SyntaxError, OSError, ImportError,
       tokenize.TokenError,
   ) as error:
-    raise errors.UserError(explain(error, gin_files)) from error
+    raise _bad(str(error), gin_files) from error
   except RecursionError as error:
-    raise errors.UserError(
-        explain(ValueError('A file includes itself.'), gin_files)
-    ) from error
+    raise _bad('A file includes itself.', gin_files) from error
   except (Exception, SystemExit) as error:  # Of a module that a file imports.
     place = traceback.extract_tb(error.__traceback__)[-1]
-    raise errors.UserError(explain(ValueError(
+    raise _bad(
         f'{place.filename}, line {place.lineno}, raised '
-        f'{type(error).__name__}: {error}.'
-    ), gin_files)) from error
+        f'{type(error).__name__}: {error}.', gin_files
+    ) from error
+  finally:
+    logging.set_verbosity(before)
   for mistake in gin_types.mistakes():
-    raise errors.UserError(explain(TypeError(mistake), gin_files))
+    raise _bad(mistake, gin_files)
   for name in gin_types.unused_macros():
-    raise errors.UserError(explain(ValueError(
+    raise _bad(
         f'{name} is set and nothing uses it as %{name}: expected the name of a '
-        'macro of these files, or a binding such as train_agent.seed.'
-    ), gin_files))
+        'macro of these files, or a binding such as train_agent.seed.',
+        gin_files
+    )
   for name in gin_types.unused_scopes():
-    raise errors.UserError(explain(ValueError(
+    raise _bad(
         f'{name} is set for a scope that nothing refers to as '
-        f'@{name.rpartition("/")[0]}/...: leave the scope out.'
-    ), gin_files))
+        f'@{name.rpartition("/")[0]}/...: leave the scope out.', gin_files
+    )
 
 
-def explain(error: Exception, gin_files: Sequence[str]) -> str:
-  """One line for an error gin raised."""
-  text = re.sub(r'\s+', ' ', str(error)).strip()
+def _bad(text: str, gin_files: Sequence[str]) -> errors.UserError:
+  """One line for what gin or our checks found."""
+  text = re.sub(r'\s+', ' ', text).strip()
   where = f' in {", ".join(gin_files)}' if gin_files else ''
-  return (
+  return errors.UserError(
       f'Bad gin config{where}: {text} Mend that name or value in the file or '
       'in --gin_bindings.'
   )

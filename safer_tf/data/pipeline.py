@@ -82,11 +82,7 @@ class RunSampler:
     Raises:
       UserError: a value is wrong, or the split has no step of some kind.
     """
-    if window < 1 or run_length < 1:
-      raise errors.UserError(
-          f'window is {window} and run_length {run_length}: expected at least '
-          '1.'
-      )
+    errors.require_sizes('train_prior', window=window, run_length=run_length)
     self._store = store
     self._window, self._run_length = window, run_length
     self._seed = seed

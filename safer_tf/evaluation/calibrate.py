@@ -55,10 +55,7 @@ def calibrate(
   Raises:
     UserError: there is no assurance to test.
   """
-  if num_steps < 1:
-    raise errors.UserError(
-        f'calibrate.num_steps = {num_steps}: expected at least 1.'
-    )
+  errors.require_sizes('calibrate', num_steps=num_steps)
   start = time.time()
   directory = layout.export_dir(root_dir, protocol, prior)
   assurance = files.read_json(

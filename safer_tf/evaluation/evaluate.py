@@ -70,10 +70,7 @@ def evaluate(
   Raises:
     UserError: the cell was not trained, or its parts do not match.
   """
-  if num_episodes < 1:
-    raise errors.UserError(
-        f'evaluate.num_episodes = {num_episodes}: expected at least 1.'
-    )
+  errors.require_sizes('evaluate', num_episodes=num_episodes)
   start = time.time()
   # First: a misspelt name is told as such, not as untrained.
   recorder = rollouts.Recorder(make_env(task), task)

@@ -328,7 +328,6 @@ def _calibrations(table: Table) -> Iterator[Entry]:
     note = '' if protocol == 'seen' else _UNSEEN
     if prior != 'safer':
       suffix, note = f'{suffix}_{prior}', f'{note}: {style.label(prior)}'
-    bounded = any(not math.isnan(r['unsafe_fraction_upper']) for r in rows)
     yield Entry(
         f'calibration{suffix}',
         f'Calibration of the latent bound (Figure 4){note}',
@@ -338,10 +337,8 @@ def _calibrations(table: Table) -> Iterator[Entry]:
         'something about. Offline, the safe and the unsafe set weigh the '
         'same; here each is the share over all steps of '
         f'{summaries.span(int(r["episodes"]) for r in rows)} episodes '
-        '(of one, in the paper)' + (
-            '; a line leads up to its 95% upper confidence bound, each by '
-            'itself.' if bounded else '.'
-        ),
+        '(of one, in the paper); a line leads up to its 95% upper confidence '
+        'bound, each by itself.',
         functools.partial(prior_figures.calibration, rows),
     )
 

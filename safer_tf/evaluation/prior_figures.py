@@ -89,7 +89,6 @@ def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
           (row['max_unsafe_fraction'], row['unsafe_fraction'],
            row['unsafe_fraction_upper']) for row in rows
           if row['mode'] == mode and row['task'] == task
-          and np.isfinite(row['unsafe_fraction'])
       )
       if points:
         target, observed, upper = 100 * np.transpose(points)
@@ -114,10 +113,7 @@ def calibration(rows: Sequence[Row]) -> figure_lib.Figure:
 
 def _highest(rows: Sequence[Row]) -> float:
   """The highest share, in % and 1 at least; targets beyond it are not drawn."""
-  shares = np.array([
-      (row['unsafe_fraction'], row['unsafe_fraction_upper']) for row in rows
-  ])
-  return 100 * max(0.01, *shares[np.isfinite(shares)])
+  return 100 * max(0.01, *(row['unsafe_fraction_upper'] for row in rows))
 
 
 @matplotlib.rc_context(drawing.STYLE)

@@ -154,7 +154,7 @@ class Builder:
   def _ablations(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:
     for seed in matrix.seeds:
       for method in matrix.ablations:
-        for task in _names(matrix.ablation_tasks):
+        for task in _names(matrix.tasks):
           yield from self._variants(matrix, 'seen', task, method, seed)
 
   def _tradeoff(self, matrix: matrix_lib.Matrix) -> Iterator[cells.Cell]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Sequence
+from typing import Any
 
 import gin
-from absl import logging
 from gin import config
 
 from safer_tf import configurables  # Registers them. # noqa: F401
@@ -50,22 +49,3 @@ def _own_default(name: str, default: Any) -> Any:
   if callable(declared.default):
     return config_lib.name_of(declared.default)
   return declared.default
-
-
-def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
-  """Puts gin files and bindings in force, instead of those that were.
-
-  Args:
-    gin_files: as of `config.parse`.
-    bindings: likewise.
-
-  Raises:
-    UserError: as `config.parse`.
-  """
-  # gin reports each folder it looks into in vain as an error.
-  before = logging.get_verbosity()
-  logging.set_verbosity(logging.FATAL)
-  try:
-    config_lib.parse(gin_files, bindings)
-  finally:
-    logging.set_verbosity(before)

@@ -41,7 +41,6 @@ class Matrix:
       4); those with an assurance of their own.
     rolled_out: methods whose priors are rolled out without an agent.
     ablations: methods of the ablations.
-    ablation_tasks: tasks of the ablations.
     held_out_ablations: those of the ablations that are run on `held_out` too.
     tradeoff_tasks: tasks of the sweep over the bound; the paper's is Task 5.
     tradeoff_targets: tolerated unsafe shares of the sweep, beside Table 1's.
@@ -71,7 +70,6 @@ class Matrix:
   calibrated: Sequence[str] = ('safer',)
   rolled_out: Sequence[str] = ('safer', 'parrot')
   ablations: Sequence[str] = style.ABLATIONS
-  ablation_tasks: Sequence[int | str] = (1, 2, 3, 4, 5, 6)
   held_out_ablations: Sequence[str] = ()
   tradeoff_tasks: Sequence[int | str] = (5,)
   tradeoff_targets: Sequence[float] = (0.02, 0.15, 0.30, 0.45)
@@ -143,8 +141,7 @@ class Matrix:
 
   def _named_tasks(self) -> Iterable[int | str]:
     return (
-        *self.tasks, *self.ablation_tasks, *self.tradeoff_tasks,
-        *self.own_encoder_tasks,
+        *self.tasks, *self.tradeoff_tasks, *self.own_encoder_tasks,
     )
 
   def narrowed(
@@ -178,7 +175,6 @@ class Matrix:
         seeds=tuple(int(seed) for seed in seeds) or self.seeds,
         rolled_out=only(self.rolled_out, methods),
         ablations=only(self.ablations, methods),
-        ablation_tasks=only_tasks(self.ablation_tasks),
         held_out_ablations=only(self.held_out_ablations, methods),
         tradeoff_tasks=only_tasks(self.tradeoff_tasks),
         own_encoder_tasks=only_tasks(self.own_encoder_tasks),

@@ -92,8 +92,6 @@ def finished_cells(directory: str, config: Config) -> set[str]:
         row['max_unsafe_fraction'] for row in rows
         if row['mode'] == config.assurance_mode
         and row['steps'] >= config.calibration_steps
-        # Those of an earlier release have none.
-        and not math.isnan(row['unsafe_fraction_upper'])
     }
     needed = {
         target for target in config.targets

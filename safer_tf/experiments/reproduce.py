@@ -25,7 +25,6 @@ from safer_tf.experiments import recorded_cells
 from safer_tf.experiments import wanted
 from safer_tf.experiments import wanted_agents
 
-EXECUTORS = ('local', 'ray')
 _Build = Callable[[matrix_lib.Matrix], List[cells.Cell]]
 
 
@@ -320,13 +319,9 @@ def _pool(
 ) -> executor_lib.Pool:
   if executor == 'local':
     return executor_lib.LocalPool(log_dir, workers)
-  if executor == 'ray':
-    from safer_tf.experiments import ray_pool
+  from safer_tf.experiments import ray_pool
 
-    return ray_pool.RayPool(log_dir, address, workers)
-  raise errors.UserError(
-      f'--executor={executor}: expected {" or ".join(EXECUTORS)}.'
-  )
+  return ray_pool.RayPool(log_dir, address, workers)
 
 
 def _sizes() -> builder.Sizes:

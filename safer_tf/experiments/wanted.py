@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Mapping, Sequence
 
+from safer_tf.common import config as config_lib
 from safer_tf.common import errors
 from safer_tf.common import layout
 from safer_tf.evaluation import recorded
@@ -53,11 +54,11 @@ def check(
   priors = [cell for cell in finished if cell.kind == 'prior']
   try:
     for cell in priors:
-      in_force.parse(cell.given('gin_file'), cell.given('gin_bindings'))
+      config_lib.parse(cell.given('gin_file'), cell.given('gin_bindings'))
       wanted_priors.check_prior(cell)
   finally:
     if priors:
-      in_force.parse(gin_files, bindings)
+      config_lib.parse(gin_files, bindings)
 
 
 def check_seeds(
@@ -126,7 +127,7 @@ def check_recorded_sweep(
   try:
     for cell in marked:
       row = by_name[cell.name]
-      in_force.parse(cell.given('gin_file'), cell.given('gin_bindings'))
+      config_lib.parse(cell.given('gin_file'), cell.given('gin_bindings'))
       for name in ('unsafe_weight', 'optimizer', 'learning_rate'):
         asked = in_force.value(f'train_prior.{name}', row[name])
         if asked != row[name]:
@@ -136,7 +137,7 @@ def check_recorded_sweep(
           )
   finally:
     if marked:
-      in_force.parse(gin_files, bindings)
+      config_lib.parse(gin_files, bindings)
 
 
 def check_priors(

@@ -6,6 +6,7 @@ import collections
 import os
 from typing import Any, Mapping, Sequence
 
+from safer_tf.common import config as config_lib
 from safer_tf.common import errors
 from safer_tf.common import files
 from safer_tf.common import layout
@@ -141,7 +142,7 @@ def learnt_otherwise(
   different = {}
   try:
     for (own_files, own_bindings), runs in alike.items():
-      in_force.parse(own_files, own_bindings)
+      config_lib.parse(own_files, own_bindings)
       for run in runs:
         said = [
             f'{name} was {found!r}, is now {asked!r}'
@@ -152,7 +153,7 @@ def learnt_otherwise(
           different[run] = '; '.join(said)
   finally:
     if alike:
-      in_force.parse(gin_files, bindings)
+      config_lib.parse(gin_files, bindings)
   return different
 
 

@@ -163,11 +163,6 @@ def check_calibration(cell: cells.Cell, config: recorded_cells.Config) -> None:
   rows = files.read_json(
       cell.finished_file, f'a calibration. {REMEDY} file', ('rows',)
   )['rows']
-  if any('unsafe_fraction_upper' not in row for row in rows):
-    raise errors.UserError(
-        f'{cell.finished_file} was written by an earlier release, without '
-        f'upper bounds. {REMEDY} file.'
-    )
   check_bounds(cell.finished_file, rows, *cell.given('root_dir'))
   _check_covered(cell, rows)
   # No rows: no bound of this prior admits an action.

@@ -181,19 +181,12 @@ def export_prior(
     files.write_json(os.path.join(beside, layout.PRIOR_SPEC), card)
 
 
-def load_prior(
-    path: str, *, prior: str | None = None,
-    observation_shape: Sequence[int] | None = None,
-    observation_dtype: str | None = None, action_dim: int | None = None,
-) -> LoadedPrior:
+def load_prior(path: str, *, prior: str | None = None) -> LoadedPrior:
   """Loads an exported prior, having checked that it is what is wanted.
 
   Args:
     path: directory of the SavedModel and its `prior_spec.json`.
-    prior: wanted method id; None for any, here and below.
-    observation_shape: wanted shape of one observation.
-    observation_dtype: wanted numpy name of the observations' dtype.
-    action_dim: wanted size of an action.
+    prior: wanted method id; None for any.
 
   Returns:
     The prior.
@@ -203,15 +196,6 @@ def load_prior(
   """
   spec = _read_spec(path)
   _check_wanted(path, 'was trained as method', spec.prior, prior)
-  _check_wanted(
-      path, 'takes observations of shape', list(spec.observation_shape),
-      None if observation_shape is None else list(observation_shape),
-  )
-  _check_wanted(
-      path, 'takes observations of dtype', spec.observation_dtype,
-      observation_dtype,
-  )
-  _check_wanted(path, 'gives actions of size', spec.action_dim, action_dim)
   try:
     loaded = tf.saved_model.load(path)
     functions = {
@@ -246,11 +230,16 @@ def take_features(
   Raises:
     UserError: it is missing, damaged, or of other parts.
   """
-  source = load_prior(
-      path, observation_shape=prior.observation_shape,
-      observation_dtype=observation_dtype,
-  )
+  source = load_prior(path)
   for what, ours, theirs in (
+      (
+          'takes observations of shape', list(prior.observation_shape),
+          list(source.spec.observation_shape),
+      ),
+      (
+          'takes observations of dtype', observation_dtype,
+          source.spec.observation_dtype,
+      ),
       ('has a window of', prior.window, source.spec.window),
       ('has an embedding of', prior.embedding_dim, source.spec.embedding_dim),
       ('has a context of', prior.context_dim, source.spec.context_dim),

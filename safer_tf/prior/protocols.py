@@ -6,6 +6,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 import gin
 
+import envs
 from safer_tf.common import errors
 from safer_tf.data import store as store_lib
 
@@ -34,8 +35,6 @@ def held_out_tasks(names: Optional[Sequence[str]] = None) -> tuple[str, ...]:
           'leaves out.'
       )
     return tuple(names)
-  import envs  # pylint: disable=g-import-not-at-top
-
   return tuple(envs.EVALUATION)
 
 
@@ -60,8 +59,6 @@ def new_tasks(protocol: str) -> tuple[str, ...]:
 
 def own_tasks(protocol: str) -> Optional[list[str]]:
   """The new tasks as records have them: None for those of this project."""
-  import envs  # pylint: disable=g-import-not-at-top
-
   tasks = new_tasks(protocol)
   return None if set(tasks) in (set(), set(envs.EVALUATION)) else sorted(tasks)
 
@@ -132,8 +129,6 @@ def check_left_out(
 
 def _check_named(known: set[str], named: Optional[Sequence[str]]) -> None:
   """Tells names that leave nothing out, instead of training on all."""
-  import envs  # pylint: disable=g-import-not-at-top
-
   if named is None:
     missing = [] if known & set(envs.ALL) else list(envs.EVALUATION)
   else:

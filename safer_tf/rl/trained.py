@@ -113,12 +113,8 @@ def _own_prior(
 
 
 def _trained_with(directory: str) -> Optional[str]:
-  """Hash of the prior's card by an agent's record; None if it is in neither."""
-  settings, stage = (
-      os.path.join(directory, name) for name in (layout.SETTINGS, layout.STAGE)
-  )
-  if os.path.exists(settings):
-    return files.read_json(settings, 'an agent\'s settings').get('prior_spec')
+  """Hash of the prior's card by an agent's record; None if it has none."""
+  stage = os.path.join(directory, layout.STAGE)
   if os.path.exists(stage):
     record = files.read_json(stage, 'the record of an agent')
     return record.get('inputs', {}).get('prior_spec')

@@ -226,7 +226,7 @@ def test_a_time_limit_below_an_episode_is_refused(root):
     ({'confidence': 0.0}, 'confidence'),
     ({'targets': (0.0, 15)}, 'targets: 15 was given'),
     ({'targets': (-0.1,)}, 'targets: -0.1'),
-    ({'max_episode_steps': 0}, 'max_episode_steps = 0'),
+    ({'max_episode_steps': 0}, 'max_episode_steps is 0'),
 ])
 def test_wrong_values_are_named(root, values, message):
   with pytest.raises(errors.UserError, match=message):

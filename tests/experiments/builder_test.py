@@ -51,7 +51,7 @@ def test_a_cells_command_line_is_its_method_then_the_experiment():
 def test_a_prior_of_a_new_flow_is_evaluated_and_calibrated_by_itself():
   asked = {
       'parts': ('ablations', 'calibration'), 'tasks': (1,),
-      'ablation_tasks': (1,), 'calibrated': ('safer', 'safer_refit'),
+      'calibrated': ('safer', 'safer_refit'),
   }
   found = {cell.name: cell for cell in _build(**asked)}
   without = {cell.name for cell in _build(ablations=(), **asked)}
@@ -140,7 +140,7 @@ def test_methods_are_run_in_stated_ranges():
 def test_a_second_prior_differs_in_its_own_seed_alone():
   found = {cell.name: cell for cell in _build(
       parts=('ablations',), ablations=('safer_second', 'parrot_second'),
-      tasks=(1,), ablation_tasks=(1,), seeds=(3,),
+      tasks=(1,), seeds=(3,),
   )}
   seeds = {name: cell.given('seed') for name, cell in found.items()}
   assert seeds['data'] == seeds['prior/seen/safer'] == ['7']
@@ -155,7 +155,7 @@ def test_a_second_prior_differs_in_its_own_seed_alone():
 def test_a_refitted_prior_needs_the_one_whose_features_it_has():
   todo = _build(
       parts=('ablations',), ablations=('safer_second_refit',), tasks=(1,),
-      ablation_tasks=(1,), seeds=(3,), refit_steps=5,
+      seeds=(3,), refit_steps=5,
   )
   found = {cell.name: cell for cell in todo}
   refit = found['prior/seen/safer_second_refit']
@@ -195,7 +195,7 @@ def test_a_baselines_new_flow_has_its_own_range_too(protocol, part):
   names = ('parrot_refit', 'safer_refit')
   found = {cell.name: cell for cell in _build(
       parts=(part,), methods=(), ablations=names, held_out_ablations=names,
-      tasks=(2,), ablation_tasks=(2,), seeds=(1,), own_range=1.5,
+      tasks=(2,), seeds=(1,), own_range=1.5,
   ) if cell.name.startswith('agent/')}
   start = f'agent/{protocol}/{envs.EVALUATION[1]}'
   assert set(found) == {

@@ -151,9 +151,7 @@ def test_a_cell_is_finished_when_its_file_is_there(tmp_path):
 
 def test_flags_narrow_every_list_of_tasks_and_methods():
   part = matrix.Matrix().narrowed([], ['1'], ['safer'], [])
-  for name in (
-      'tasks', 'ablation_tasks', 'tradeoff_tasks', 'own_encoder_tasks'
-  ):
+  for name in ('tasks', 'tradeoff_tasks', 'own_encoder_tasks'):
     assert set(getattr(part, name)) <= {1}, name
   for name in (
       'methods', 'ablations', 'held_out_ablations', 'rolled_out',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from safer_tf.common import files
@@ -53,7 +52,6 @@ def test_cells_count_if_run_with_the_same_config(tmp_path, name, row, counts):
 @pytest.mark.parametrize('change, counts', [
     ({}, True), ({'steps': 600}, False), ({'mode': 'certified'}, False),
     ({'max_unsafe_fraction': 0.3}, False),
-    ({'unsafe_fraction_upper': np.nan}, False),  # Of an earlier release.
 ])
 def test_calibration_counts_if_every_target_is_there(tmp_path, change, counts):
   row = {

@@ -147,11 +147,6 @@ def test_what_would_fail_after_hours_is_refused_at_once(
     run({'one': 'pass'})
 
 
-def test_an_unknown_executor_is_an_error(run):
-  with pytest.raises(errors.UserError, match='--executor=moon'):
-    run({'one': 'pass'}, executor='moon')
-
-
 @pytest.mark.parametrize('name, agents', [('quickstart', 3), ('paper', 768)])
 def test_shipped_experiments(name, agents):
   config.parse(

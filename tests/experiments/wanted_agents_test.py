@@ -151,7 +151,7 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
 
 def test_the_recorded_agents_learnt_as_the_experiment_asks():
   gin_files = ['experiments/paper.gin']
-  in_force.parse(gin_files, [])
+  config.parse(gin_files, [])
   todo = builder.Builder('/runs/a', 0, gin_files, [], _SIZES).build(
       matrix.Matrix()
   )

@@ -105,10 +105,6 @@ def test_a_calibration_counts_if_it_is_long_enough(finished, tmp_path):
   assert go(5000).endswith('report')
   with pytest.raises(errors.UserError, match='by 600 steps'):
     go(600)
-  del row['unsafe_fraction_upper']
-  with pytest.raises(errors.UserError, match='earlier release'):
-    go(5000)
-  row['unsafe_fraction_upper'] = 0.2
   files.write_json(os.path.join(
       layout.export_dir(str(tmp_path), 'seen', 'safer'), layout.ASSURANCE
   ), {'table': [{**row, 'latent_bound': 0.7}]})

@@ -177,22 +177,25 @@ def test_a_damaged_card_is_told(copy):
     export.load_prior(copy)
 
 
-@pytest.mark.parametrize('wanted, message', [
-    ({'prior': 'parrot'}, 'method safer, expected parrot'),
-    ({'observation_shape': (9,)}, r'\[12, 12, 3\], expected \[9\]'),
-    ({'observation_dtype': 'float32'}, 'uint8, expected float32'),
-    ({'action_dim': 4}, 'size 6, expected 4'),
+def test_a_prior_of_another_method_is_told(exported):
+  with pytest.raises(errors.UserError, match='method safer, expected parrot'):
+    export.load_prior(exported, prior='parrot')
+
+
+@pytest.mark.parametrize('shape, dtype, message', [
+    ((9, 9, 3), 'uint8', r'shape \[12, 12, 3\], expected \[9, 9, 3\]'),
+    (_SHAPE, 'float32', 'dtype uint8, expected float32'),
 ])
-def test_a_prior_that_does_not_match_is_told(exported, wanted, message):
+def test_features_of_other_observations_are_told(
+    exported, shape, dtype, message
+):
+  other = skill_prior.SkillPrior(shape, 6, window=4)
   with pytest.raises(errors.UserError, match=message):
-    export.load_prior(exported, **wanted)
+    export.take_features(other, exported, dtype)
 
 
 def test_a_prior_that_matches_is_loaded(exported):
-  loaded = export.load_prior(
-      exported, prior='safer', observation_shape=[12, 12, 3],
-      observation_dtype='uint8', action_dim=6,
-  )
+  loaded = export.load_prior(exported, prior='safer')
   assert loaded.path == exported
   assert (loaded.spec.prior, loaded.spec.action_dim) == ('safer', 6)
 
