@@ -235,6 +235,26 @@ def test_new_flows_on_new_tasks_quote_what_is_recorded():
     assert told == pytest.approx(quoted.touched(recorded, kind), abs=0.051)
 
 
+def test_contact_in_the_reward_is_told_as_recorded():
+  tables = {
+      False: quoted.recorded('seen', 'table1', 'ablations', seeds=('0',)),
+      True: quoted.recorded('seen', 'penalty'),
+  }
+  shown = list(quoted.table('docs/results.md', '## Contact in the reward'))
+  assert len(shown) == 4
+  for name, *cells in shown:
+    recorded = tables['penalised' in name]
+    kind = (
+        ('safer_refit', 'default') if name.startswith('SAFER')
+        else ('parrot', 'own_range')
+    )
+    for cell, task in zip(cells, quoted.TASKS):
+      quoted.agrees(cell, recorded, *kind, [task])
+    quoted.agrees(cells[6], recorded, *kind, quoted.TASKS, digits=1)
+    told = float(cells[7].rstrip('%'))
+    assert told == pytest.approx(quoted.touched(recorded, kind), abs=0.051)
+
+
 def test_development_runs_are_told_as_recorded():
   recorded = quoted.recorded('seen', 'development')
   shown = list(quoted.table('docs/lab_notes.md', '## A box for the new flow'))
