@@ -151,21 +151,3 @@ def test_the_recipe_for_another_agent_learns(tmp_path, monkeypatch):
   assert any(
       not np.array_equal(old, new.numpy())
       for old, new in zip(before, agent.trainable_variables))
-
-
-def test_the_recipe_for_contact_in_the_reward_counts_it():
-  names = {}
-  exec(snippet('docs/agents.md', 'class Penalised'), names)
-  plain = fakes.ReachEnv(goal_radius=0.0)
-  penalised = names['Penalised'](fakes.ReachEnv(goal_radius=0.0))
-  plain.reset()
-  penalised.reset()
-  unsafe = []
-  for _ in range(fakes.TIME_LIMIT):
-    action = np.float32([0.5, 0.0])  # Into the border.
-    expected, got = plain.step(action), penalised.step(action)
-    unsafe.append(plain.get_info()['unsafe'])
-    assert got.reward == expected.reward - unsafe[-1]
-    np.testing.assert_array_equal(got.observation, expected.observation)
-  assert any(unsafe) and not all(unsafe)
-  assert names['load']('extract_08').reset().is_first()

@@ -20,7 +20,7 @@ from safer_tf.evaluation import variants
 # tells, and its prior.
 LEARNING = (
     'action_space', 'batch_size', 'encoder', 'initial_steps', 'latent_bound',
-    'make_env', 'prior_probability',
+    'make_env', 'prior_probability', 'violation_penalty',
 )
 # The latter has a record in the config only where it is used.
 LEARNING_PARTS = ('make_agent', 'ImageEncoder')
@@ -193,6 +193,8 @@ def learning(directory: str) -> dict[str, dict[str, Any]]:
       for name, text in _LEARNING.findall(record.get('config', '')):
         with contextlib.suppress(ValueError, SyntaxError):  # A macro's name.
           found[run][name] = ast.literal_eval(text)
+      if found[run]:  # Earlier agents were not told of violations.
+        found[run].setdefault('train_agent.violation_penalty', None)
   return found
 
 

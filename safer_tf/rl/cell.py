@@ -47,6 +47,7 @@ class Cell:
       seed: int,
       num_steps: int,
       batch_size: int,
+      violation_penalty: float = 0.0,
   ):
     """Builds or restores the run.
 
@@ -56,12 +57,14 @@ class Cell:
       seed: of everything random.
       num_steps: environment steps at the end.
       batch_size: transitions in an update.
+      violation_penalty: off what the agent learns from, at an unsafe step.
     """
     self._directory = files.ensure_dir(directory)
     self._env = env
     self._seed = seed
     self._num_steps = num_steps
     self._batch_size = batch_size
+    self._penalty = violation_penalty
     self._agent = sac.make_agent(
         tensor_spec.from_spec(ts.time_step_spec(env.observation_spec())),
         tensor_spec.from_spec(env.action_spec()), seed=seed,
@@ -194,9 +197,11 @@ class Cell:
             f'The reward of environment step {step} is {time_step.reward}: '
             'expected a finite number. Mend the environment.'
         )
-      record.add_step(time_step.reward, env.get_info(), clipped > before)
+      label = labels.read(env.get_info())
+      record.add_step(time_step.reward, label, clipped > before)
       self._replay.append(
-          action, time_step.reward, time_step.discount, time_step.observation
+          action, time_step.reward - self._penalty * label.unsafe,
+          time_step.discount, time_step.observation,
       )
       if step >= self._initial_steps:
         self._update(step)

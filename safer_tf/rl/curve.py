@@ -7,7 +7,7 @@ import dataclasses
 import io
 import math
 import os
-from typing import Any, Mapping
+from typing import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -102,20 +102,19 @@ class Curve:
     self._clipped = 0
 
   def add_step(
-      self, reward: float, info: Mapping[str, Any], clipped: bool
+      self, reward: float, label: labels.Labels, clipped: bool
   ) -> None:
     """Counts an environment step.
 
     Args:
       reward: of the step.
-      info: what the environment's `get_info` said of it.
+      label: what the environment said of it.
       clipped: whether the decoded action had to be clipped.
     """
     row = self.rows[-1]
     row.env_steps += 1
     row.length += 1
     row.episode_return += float(reward)
-    label = labels.read(info)
     row.violations += label.unsafe
     row.cumulative_violations += label.unsafe
     row.success |= int(label.success)

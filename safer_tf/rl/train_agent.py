@@ -43,6 +43,7 @@ def train_agent(
     assurance_mode: str = 'exact',
     max_unsafe_fraction: float = 0.15,
     prior_probability: float = 0.0,
+    violation_penalty: Optional[float] = None,
     batch_size: int = 128,
     initial_steps: int = 500,
     checkpoint_steps: int = 5_000,
@@ -77,6 +78,8 @@ def train_agent(
     max_unsafe_fraction: the assurance's target, in [0, 1].
     prior_probability: share of raw actions taken from the prior while
       collecting (Prior-Explore).
+    violation_penalty: taken off the reward that the agent learns from, at every
+      violating step; None where it is not to know of them.
     batch_size: transitions in an update.
     initial_steps: environment steps before the first update.
     checkpoint_steps: environment steps from one checkpoint to the next; it is
@@ -98,7 +101,7 @@ def train_agent(
   )
   _check_choices(
       action_space, encoder, prior_probability, latent_bound, initial_steps,
-      num_steps=num_steps, batch_size=batch_size,
+      violation_penalty, num_steps=num_steps, batch_size=batch_size,
       checkpoint_steps=checkpoint_steps,
   )
   takes_latents = action_space == 'latent' or prior_probability > 0
@@ -135,7 +138,9 @@ def train_agent(
     if _is_finished(directory, identity):  # By another process, meanwhile.
       return directory
     files.write_json(os.path.join(directory, layout.SETTINGS), identity)
-    cell = cell_lib.Cell(directory, env, seed, num_steps, batch_size)
+    cell = cell_lib.Cell(
+        directory, env, seed, num_steps, batch_size, violation_penalty or 0.0
+    )
     cell.collect_with(initial_steps, prior_probability, bound)
     cell.run(checkpoint_steps)
     cell.finish(
@@ -151,7 +156,8 @@ def train_agent(
 
 def _check_choices(
     action_space: str, encoder: str, prior_probability: float,
-    latent_bound: Union[str, float], initial_steps: int, **sizes: int,
+    latent_bound: Union[str, float], initial_steps: int,
+    violation_penalty: Optional[float], **sizes: int,
 ) -> None:
   if action_space not in ('latent', 'raw'):
     raise errors.UserError(
@@ -167,6 +173,11 @@ def _check_choices(
   if not isinstance(initial_steps, int) or initial_steps < 0:
     raise errors.UserError(
         f'train_agent.initial_steps is {initial_steps!r}; expected 0 or more.'
+    )
+  if not 0 <= (violation_penalty or 0) < math.inf:
+    raise errors.UserError(
+        f'train_agent.violation_penalty is {violation_penalty!r}; expected 0 '
+        'or more: it is taken off the reward.'
     )
   if action_space == 'latent' and latent_bound == bounds.UNBOUNDED:
     raise errors.UserError(

@@ -95,14 +95,18 @@ def test_results_of_another_prior_are_refused_then_and_later(
     reproduce.reproduce(root)
 
 
-@pytest.mark.parametrize('line, said', [
-    ('make_agent.gamma = 0.95', None),  # That of gin/base.gin.
-    ('make_agent.gamma = 0.99', 'gamma was 0.99, is now 0.95'),
-    ('train_agent.batch_size = 64', 'batch_size was 64, is now 128'),
-    (None, 'provenance.json does not say how'),
+@pytest.mark.parametrize('line, asked, said', [
+    ('make_agent.gamma = 0.95', (), None),  # That of gin/base.gin.
+    ('make_agent.gamma = 0.99', (), 'gamma was 0.99, is now 0.95'),
+    ('train_agent.batch_size = 64', (), 'batch_size was 64, is now 128'),
+    (None, (), 'provenance.json does not say how'),
+    # A setting that earlier agents have no record of.
+    ('make_agent.gamma = 0.95',
+     ('--gin_bindings=train_agent.violation_penalty = 1.0',),
+     'violation_penalty was None, is now 1.0'),
 ])
 def test_recorded_agents_that_learnt_otherwise_do_not_count(
-    tmp_path, monkeypatch, capsys, line, said
+    tmp_path, monkeypatch, capsys, line, asked, said
 ):
   source, root = tmp_path / 'recorded results', tmp_path / 'run'
   root.mkdir()
@@ -120,7 +124,7 @@ def test_recorded_agents_that_learnt_otherwise_do_not_count(
       'stage': f'agents/{run}' if line else 'data', 'inputs': {},
       'config': f'{line}\nmake_agent.hidden_units = (9, 9)',
   }, {'stage': f'agents/seen/{envs.EVALUATION[1]}/sac/default/seed0'}])
-  given = ('--gin_bindings=make_agent.hidden_units = (9, 9)',)
+  given = ('--gin_bindings=make_agent.hidden_units = (9, 9)', *asked)
   todo = [
       cells.Cell(f'agent/{run}', 'none',
                  ('--gin_file=methods/sac.gin', *given), 'x'),

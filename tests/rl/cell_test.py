@@ -211,6 +211,35 @@ def test_an_episode_ends_in_value_only_where_it_truly_ends(
   assert len(found) == 30 and set(found) == discounts
 
 
+class _PenalisedEnv(fakes.ReachEnv):
+
+  def _step(self, action):
+    time_step = super()._step(action)
+    reward = np.float32(time_step.reward - 2.0 * self._info['unsafe'])
+    return time_step._replace(reward=reward)
+
+
+def test_a_penalty_is_what_the_environments_own_would_be(root):
+  told, plain = (
+      small_cell.train(root, variant=name, violation_penalty=penalty)
+      for name, penalty in (('told', 2.0), ('plain', None))
+  )
+  own = small_cell.train(root, lambda name: _PenalisedEnv(), variant='own')
+  expected = _weights(own)
+  for name, value in _weights(told).items():
+    np.testing.assert_array_equal(value, expected[name], err_msg=name)
+  assert any(
+      not np.array_equal(value, expected[name])
+      for name, value in _weights(plain).items()
+  )
+  # The return is the environment's, whatever the agent was told.
+  for ours, theirs in zip(small_cell.curve(told), small_cell.curve(own)):
+    unsafe = float(ours['violations'])
+    assert float(ours['episode_return']) == (
+        float(theirs['episode_return']) + 2 * unsafe)
+  assert sum(int(row['violations']) for row in small_cell.curve(told)) > 0
+
+
 @pytest.mark.parametrize('probability, count', [(1.0, 60), (0.0, 0)])
 def test_prior_explore_takes_the_priors_actions(
     root, monkeypatch, probability, count

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from safer_tf.common import labels
 from safer_tf.rl import agent as sac
 from safer_tf.rl import curve as curve_lib
 
@@ -16,7 +17,7 @@ def _episode(curve, steps, complete=True, losses=()):
   curve.begin()
   for success, unsafe, clipped in steps:
     curve.add_step(
-        -1.0, {'success': bool(success), 'unsafe': bool(unsafe)}, bool(clipped)
+        -1.0, labels.Labels(bool(unsafe), bool(success)), bool(clipped)
     )
   for loss in losses:
     curve.add_update(np.full(len(sac.Diagnostics._fields), loss))

@@ -184,6 +184,8 @@ def test_learns_a_trivial_task(root):
     ({'encoder': 'pixels'}, 'encoder'),
     ({'batch_size': 0}, 'batch_size is 0'),
     ({'initial_steps': -4}, 'initial_steps is -4'),
+    ({'violation_penalty': -1.0}, 'violation_penalty is -1.0'),
+    ({'violation_penalty': float('nan')}, 'violation_penalty is nan'),
     ({'latent_bound': 'unbounded'}, 'is for Prior-Explore'),
     ({'variant': '../../x'}, r"variant is '\.\./\.\./x'"),
     ({'task': ''}, "task is ''"),
