@@ -255,6 +255,28 @@ def test_contact_in_the_reward_is_told_as_recorded():
     assert told == pytest.approx(quoted.touched(recorded, kind), abs=0.051)
 
 
+def test_another_learner_is_told_as_recorded():
+  tables = {
+      'SAC': (quoted.recorded('seen', 'table1', seeds=('0',)), 'default'),
+      'TD3': (quoted.recorded('seen', 'other_agents'), 'td3'),
+  }
+  shown = list(quoted.table('docs/results.md', '## Another learner'))
+  text = ' '.join((quoted.TOP / 'docs' / 'agents.md').read_text().split())
+  assert len(shown) == 4
+  for name, *cells in shown:
+    prior, learner = name.split(', ')
+    recorded, variant = tables[learner]
+    kind = (prior.lower(), variant)
+    for cell, task in zip(cells, quoted.TASKS):
+      quoted.agrees(cell, recorded, *kind, [task])
+    quoted.agrees(cells[6], recorded, *kind, quoted.TASKS, digits=1)
+    told = float(cells[7].rstrip('%'))
+    assert told == pytest.approx(quoted.touched(recorded, kind), abs=0.051)
+    if learner == 'TD3':
+      success, violations = cells[6].split(' / ')
+      assert re.search(f'{success}%( success)? with {violations}', text)
+
+
 def test_development_runs_are_told_as_recorded():
   recorded = quoted.recorded('seen', 'development')
   shown = list(quoted.table('docs/lab_notes.md', '## A box for the new flow'))
