@@ -138,16 +138,26 @@ def test_the_recipe_for_another_agent_learns(tmp_path, monkeypatch):
 
   def learn_a_little(env, agent, num_steps):
     before = [value.numpy() for value in agent.trainable_variables]
+    train, crossing = agent.train, []
+
+    def trained(pairs):
+      crossing.append(tf.reduce_any(pairs.is_boundary()[:, 0]))
+      tf.debugging.Assert(~crossing[-1], ['A pair of two episodes.'])
+      return train(pairs)
+
+    monkeypatch.setattr(agent, 'train', trained)
     learn(env, agent, num_steps, initial_steps=20, batch_size=4)
-    seen.append((env.pyenv.envs[0], agent, before))
+    assert crossing  # It was asked.
+    inner = env.pyenv.envs[0]
+    seen.append((inner, inner.unsafe_steps, agent, before))
 
   monkeypatch.setitem(names, 'learn', learn_a_little)
   violations, evaluated = names['run'](
-      fakes.ReachEnv(goal_radius=0.0), prior, 0.3, num_steps=40, episodes=2)
-  (env, agent, before), = seen
-  assert env.steps == 40 + sum(len(each.actions) for each in evaluated)
-  assert 0 <= violations <= env.unsafe_steps
-  assert int(agent.train_step_counter) == 20
+      fakes.ReachEnv(goal_radius=0.0), prior, 2.0, num_steps=60, episodes=2)
+  (env, unsafe, agent, before), = seen
+  assert env.steps == 60 + sum(len(each.actions) for each in evaluated)
+  assert violations == unsafe > 0
+  assert int(agent.train_step_counter) == 40
   assert any(
       not np.array_equal(old, new.numpy())
       for old, new in zip(before, agent.trainable_variables))

@@ -67,6 +67,13 @@ _POINTS = (
         ('parrot_refit', 'own_range'))),
     (('seen', 'ablations', '0'), 'context_parrot_refit', 'default'),
     (('seen', 'ablations', '0'), 'safer_refit', 'default'),
+    *((('seen', table, '0'), *kind) for table, *kind in (
+        ('penalty', 'safer_refit', 'default'),
+        ('penalty', 'parrot', 'own_range'),
+        ('ablations', 'safer_refit', 'default'),
+        ('table1', 'parrot', 'own_range'),
+        ('other_agents', 'safer', 'td3'), ('other_agents', 'parrot', 'td3'),
+        ('table1', 'safer', 'default'), ('table1', 'parrot', 'default'))),
     *((('held_out', 'table1', 'ablations'), *kind) for kind in (
         ('safer', 'default'), ('parrot', 'default'), ('parrot', 'own_range'),
         ('safer_refit', 'default'),

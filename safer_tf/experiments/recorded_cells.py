@@ -193,8 +193,6 @@ def learning(directory: str) -> dict[str, dict[str, Any]]:
       for name, text in _LEARNING.findall(record.get('config', '')):
         with contextlib.suppress(ValueError, SyntaxError):  # A macro's name.
           found[run][name] = ast.literal_eval(text)
-      if found[run]:  # Earlier agents were not told of violations.
-        found[run].setdefault('train_agent.violation_penalty', None)
   return found
 
 

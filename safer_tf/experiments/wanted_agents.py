@@ -23,6 +23,9 @@ _OF_ONE_AGENT = tuple(f'train_agent.{name} =' for name in (
     'task', 'protocol', 'variant', 'bound_protocol', 'max_unsafe_fraction',
 ))
 
+# What agents learnt with whose records are older than the setting.
+_UNRECORDED = {'train_agent.violation_penalty': None}
+
 
 def check_agent(cell: cells.Cell, config: recorded_cells.Config) -> None:
   """Compares an agent's size, box and prior with those asked for.
@@ -146,7 +149,7 @@ def learnt_otherwise(
       for run in runs:
         said = [
             f'{name} was {found!r}, is now {asked!r}'
-            for name, found in learnt[run].items()
+            for name, found in {**_UNRECORDED, **learnt[run]}.items()
             if _plain(asked := in_force.value(name, found)) != _plain(found)
         ]
         if said:

@@ -150,6 +150,7 @@ def train_agent(
         latent_bound=None if math.isinf(bound) else bound,
         assurance_mode=assurance_mode if computed else None,
         max_unsafe_fraction=max_unsafe_fraction if computed else None,
+        violation_penalty=violation_penalty,
     )
   return directory
 
@@ -174,10 +175,10 @@ def _check_choices(
     raise errors.UserError(
         f'train_agent.initial_steps is {initial_steps!r}; expected 0 or more.'
     )
-  if not 0 <= (violation_penalty or 0) < math.inf:
+  if violation_penalty is not None and not 0 < violation_penalty < math.inf:
     raise errors.UserError(
-        f'train_agent.violation_penalty is {violation_penalty!r}; expected 0 '
-        'or more: it is taken off the reward.'
+        f'train_agent.violation_penalty is {violation_penalty!r}; expected a '
+        'number above 0, which is taken off the reward, or None.'
     )
   if action_space == 'latent' and latent_bound == bounds.UNBOUNDED:
     raise errors.UserError(

@@ -129,13 +129,17 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
       'max_unsafe_fraction': 0.15, 'latent_bound': 0.5,
   }
 
-  def again(gamma, encoder='own', features=128, make_env='collect_data'):
+  def again(
+      gamma, encoder='own', features=128, make_env='collect_data',
+      penalty=None,
+  ):
     return finished('agent/a', 'result.json', found, (
         f'--root_dir={tmp_path}', '--gin_file=methods/safer.gin',
         f'--gin_file=encoders/{encoder}.gin',
         f'--gin_bindings=make_agent.gamma = {gamma}',
         f'--gin_bindings=ImageEncoder.features = {features}',
         f'--gin_bindings=train_agent.make_env = @{make_env}',
+        f'--gin_bindings=train_agent.violation_penalty = {penalty}',
     ))
 
   assert again(0.9).endswith('report')
@@ -147,6 +151,9 @@ def test_an_agent_that_learnt_otherwise_is_not_taken_for_finished(
     again(0.9, features=64)
   with pytest.raises(errors.UserError, match='make_env was .* is now'):
     again(0.9, make_env='train_agent')
+  # Its settings are from before there was such a value.
+  with pytest.raises(errors.UserError, match='penalty was None, is now 1.0'):
+    again(0.9, penalty=1.0)
 
 
 def test_the_recorded_agents_learnt_as_the_experiment_asks():

@@ -185,6 +185,7 @@ def test_learns_a_trivial_task(root):
     ({'batch_size': 0}, 'batch_size is 0'),
     ({'initial_steps': -4}, 'initial_steps is -4'),
     ({'violation_penalty': -1.0}, 'violation_penalty is -1.0'),
+    ({'violation_penalty': 0.0}, 'violation_penalty is 0.0'),
     ({'violation_penalty': float('nan')}, 'violation_penalty is nan'),
     ({'latent_bound': 'unbounded'}, 'is for Prior-Explore'),
     ({'variant': '../../x'}, r"variant is '\.\./\.\./x'"),
