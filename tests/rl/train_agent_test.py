@@ -69,8 +69,9 @@ def test_a_finished_agent_is_known_again(root, capsys):
   directory = small_cell.train(root, num_steps=90)
   path = os.path.join(directory, layout.SETTINGS)
   settings = files.read_json(path, 'its settings')
-  # As an earlier release wrote it, which had no such setting.
-  assert settings.pop('bound_protocol', 0) is None
+  # As earlier revisions wrote it, which had no such settings.
+  for name in ('bound_protocol', 'violation_penalty'):
+    assert settings.pop(name, 0) is None
   files.write_json(path, settings)
   assert small_cell.train(root, num_steps=90) == directory
   assert 'nothing to do' in capsys.readouterr().out
