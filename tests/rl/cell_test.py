@@ -232,6 +232,9 @@ def test_a_penalty_is_what_the_environments_own_would_be(root):
       not np.array_equal(value, expected[name])
       for name, value in _weights(plain).items()
   )
+  for directory, penalty in ((told, 2.0), (plain, None)):
+    result = files.read_json(os.path.join(directory, layout.RESULT), 'it')
+    assert result['violation_penalty'] == penalty
   # The return is the environment's, whatever the agent was told.
   for ours, theirs in zip(small_cell.curve(told), small_cell.curve(own)):
     unsafe = float(ours['violations'])
