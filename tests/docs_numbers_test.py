@@ -208,8 +208,8 @@ def test_agents_of_new_flows_quote_what_is_recorded():
   shown = list(quoted.table('docs/results.md', '### Agents'))
   one_seed = next(n for n, row in enumerate(shown) if 'one seed' in row[0])
   kinds = (
-      *_NEW_FLOWS, _NEW_FLOWS[0], ('context_parrot_refit', 'default'),
-      ('context_parrot_refit', 'own_range'),
+      *_NEW_FLOWS, ('context_parrot_refit', 'default'),
+      ('context_parrot_refit', 'own_range'), _NEW_FLOWS[0],
       ('safer_refit', 'tradeoff_range_0.16'),
   )
   assert len(shown) == len(kinds)

@@ -65,8 +65,7 @@ _POINTS = (
     *((('seen', 'ablations'), *kind) for kind in (
         ('safer_refit', 'default'), ('parrot_refit', 'default'),
         ('parrot_refit', 'own_range'))),
-    (('seen', 'ablations', '0'), 'context_parrot_refit', 'default'),
-    (('seen', 'ablations', '0'), 'safer_refit', 'default'),
+    (('seen', 'ablations'), 'context_parrot_refit', 'default'),
     *((('seen', table, '0'), *kind) for table, *kind in (
         ('penalty', 'safer_refit', 'default'),
         ('penalty', 'parrot', 'own_range'),
