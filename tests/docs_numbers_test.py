@@ -42,6 +42,16 @@ _NAMES = {
 }
 
 
+def _agree(cells, recorded, kind, tasks=quoted.TASKS, digits=0):
+  """A row: a cell for each task, their mean, and the touched episodes."""
+  for text, task in zip(cells, tasks):
+    quoted.agrees(text, recorded, *kind, [task], digits)
+  mean, told = cells[len(tasks):len(tasks) + 2]
+  quoted.agrees(mean, recorded, *kind, tasks, digits=1)
+  touched = quoted.touched(recorded, kind, tasks)
+  assert float(told.rstrip('%')) == pytest.approx(touched, abs=0.051)
+
+
 @pytest.mark.parametrize('path, heading, protocol, n_rows', [
     ('README.md', 'Success of 100 episodes of the final', 'seen', 14),
     ('docs/results.md', '## New tasks (`held_out`)', 'held_out', 10),
@@ -52,16 +62,12 @@ def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):
   assert len(shown) == n_rows
   for name, *cells in shown:
     kind = _NAMES[name]
-    for text, task in zip(cells, quoted.TASKS):
-      quoted.agrees(text, recorded, *kind, [task])
-    quoted.agrees(cells[6], recorded, *kind, quoted.TASKS, digits=1)
+    _agree(cells, recorded, kind)
     seeds = {
         row['seed'] for task in quoted.TASKS for row in recorded[(*kind, task)]
     }
     assert ('±' in cells[6]) == (len(seeds) > 1)
     assert cells[8:] in ([], [str(len(seeds))])
-    told = float(cells[7].rstrip('%'))
-    assert told == pytest.approx(quoted.touched(recorded, kind), abs=0.051)
 
 
 def test_the_boxes_quote_what_is_recorded():
@@ -216,11 +222,7 @@ def test_agents_of_new_flows_quote_what_is_recorded():
   for number, ((_, *cells), kind) in enumerate(zip(shown, kinds)):
     seeds, digits = (('0', '1', '2'), 1) if number < one_seed else (('0',), 0)
     recorded = quoted.recorded('seen', 'ablations', 'tradeoff', seeds=seeds)
-    for text, task in zip(cells, quoted.TASKS):
-      quoted.agrees(text, recorded, *kind, [task], digits)
-    quoted.agrees(cells[6], recorded, *kind, quoted.TASKS, digits=1)
-    told = float(cells[7].rstrip('%'))
-    assert told == pytest.approx(quoted.touched(recorded, kind), abs=0.051)
+    _agree(cells, recorded, kind, digits=digits)
 
 
 def test_new_flows_on_new_tasks_quote_what_is_recorded():
@@ -228,11 +230,7 @@ def test_new_flows_on_new_tasks_quote_what_is_recorded():
   shown = list(quoted.table('docs/results.md', 'The flows of SAFER'))
   assert len(shown) == len(_NEW_FLOWS)
   for (_, *cells), kind in zip(shown, _NEW_FLOWS):
-    for text, task in zip(cells, quoted.TASKS):
-      quoted.agrees(text, recorded, *kind, [task])
-    quoted.agrees(cells[6], recorded, *kind, quoted.TASKS, digits=1)
-    told = float(cells[7].rstrip('%'))
-    assert told == pytest.approx(quoted.touched(recorded, kind), abs=0.051)
+    _agree(cells, recorded, kind)
 
 
 def test_contact_in_the_reward_is_told_as_recorded():
@@ -248,11 +246,7 @@ def test_contact_in_the_reward_is_told_as_recorded():
         ('safer_refit', 'default') if name.startswith('SAFER')
         else ('parrot', 'own_range')
     )
-    for cell, task in zip(cells, quoted.TASKS):
-      quoted.agrees(cell, recorded, *kind, [task])
-    quoted.agrees(cells[6], recorded, *kind, quoted.TASKS, digits=1)
-    told = float(cells[7].rstrip('%'))
-    assert told == pytest.approx(quoted.touched(recorded, kind), abs=0.051)
+    _agree(cells, recorded, kind)
 
 
 def test_another_learner_is_told_as_recorded():
@@ -267,11 +261,7 @@ def test_another_learner_is_told_as_recorded():
     prior, learner = name.split(', ')
     recorded, variant = tables[learner]
     kind = (prior.lower(), variant)
-    for cell, task in zip(cells, quoted.TASKS):
-      quoted.agrees(cell, recorded, *kind, [task])
-    quoted.agrees(cells[6], recorded, *kind, quoted.TASKS, digits=1)
-    told = float(cells[7].rstrip('%'))
-    assert told == pytest.approx(quoted.touched(recorded, kind), abs=0.051)
+    _agree(cells, recorded, kind)
     if learner == 'TD3':
       success, violations = cells[6].split(' / ')
       assert re.search(f'{success}%( success)? with {violations}', text)
@@ -290,13 +280,8 @@ def test_development_runs_are_told_as_recorded():
       shown, means.groups(), ('0.3224', '0.56')
   ):
     kind = ('safer_refit', f'tradeoff_range_{bound}')
-    for cell, task in zip(cells, tasks):
-      quoted.agrees(cell, recorded, *kind, [task])
-    for mean in (cells[4], text):
-      quoted.agrees(mean, recorded, *kind, tasks, digits=1)
-    told = float(cells[5].rstrip('%'))
-    touched = quoted.touched(recorded, kind, tasks)
-    assert told == pytest.approx(touched, abs=0.051)
+    _agree(cells, recorded, kind, tasks)
+    quoted.agrees(text, recorded, *kind, tasks, digits=1)
 
 
 def test_random_latents_quote_what_is_recorded():
