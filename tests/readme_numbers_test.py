@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import re
 
+import pytest
+
 from safer_tf.evaluation import style
 from tests import quoted
 
@@ -68,8 +70,8 @@ _POINTS = (
     (('seen', 'ablations'), 'context_parrot_refit', 'default'),
     *((('seen', table, '0'), *kind) for table, *kind in (
         ('penalty', 'safer_refit', 'default'),
-        ('penalty', 'parrot', 'own_range'),
         ('ablations', 'safer_refit', 'default'),
+        ('penalty', 'parrot', 'own_range'),
         ('table1', 'parrot', 'own_range'),
         ('other_agents', 'safer', 'td3'), ('other_agents', 'parrot', 'td3'),
         ('table1', 'safer', 'default'), ('table1', 'parrot', 'default'))),
@@ -88,7 +90,7 @@ def test_the_points_of_the_readme_quote_what_is_recorded():
   text = (quoted.TOP / 'README.md').read_text()
   text = text.partition('What it says:')[2].partition('What was aimed at')[0]
   told = re.findall(
-      r'([\d.]+)% (?:/|with|success with) ([\d,]+\d|\d)', ' '.join(text.split())
+      r'([\d.]+)% / ([\d,]+\d|\d)', ' '.join(text.split())
   )
   assert len(told) == len(_POINTS)
   for pair, ((protocol, *names), *kind) in zip(told, _POINTS):
@@ -100,18 +102,24 @@ def test_the_points_of_the_readme_quote_what_is_recorded():
 
 
 def test_what_the_readme_says_in_short_is_recorded():
-  text = (quoted.TOP / 'README.md').read_text()
-  text = text.partition('**In short.**')[2].partition('\n\n')[0]
-  text = ' '.join(text.split())
-  told = re.findall(r'([\d.]+)%(?: of the episodes,)? with ([\d,]+\d)', text)
-  recorded = quoted.recorded('seen', 'table1')
+  recorded = quoted.recorded('seen', 'table1', 'ablations')
   kinds = (
-      ('safer', 'default'), ('parrot', 'own_range'), ('parrot', 'default'),
-      ('context_parrot', 'default'),
+      ('safer', 'default'), ('context_parrot', 'default'),
+      ('parrot', 'default'), ('parrot', 'own_range'),
+      ('safer_refit', 'default'),
   )
-  assert len(told) == len(kinds)
-  for pair, kind in zip(told, kinds):
-    quoted.agrees(' / '.join(pair), recorded, *kind, quoted.TASKS, digits=1)
+  shown = list(quoted.table('README.md', '**In short.**'))
+  assert len(shown) == len(kinds)
+  for (_, bound, success, violations, touched), kind in zip(shown, kinds):
+    mean = f'{success.rstrip("%")} / {violations}'
+    quoted.agrees(mean, recorded, *kind, quoted.TASKS, digits=1)
+    expected = quoted.touched(recorded, kind, quoted.TASKS)
+    assert float(touched.rstrip('%')) == pytest.approx(expected, abs=0.051)
+    bounds = {
+        f'{float(row["latent_bound"]):.2f}' for task in quoted.TASKS
+        for row in recorded[(*kind, task)]
+    }
+    assert bounds == {f'{float(bound):.2f}'}
 
 
 def test_the_readme_counts_the_agents_that_are_recorded():
