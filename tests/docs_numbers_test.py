@@ -86,6 +86,13 @@ def test_the_boxes_quote_what_is_recorded():
         assert text == '–'
       else:
         quoted.agrees(text, recorded, method, variant, quoted.TASKS, digits=1)
+  by_task = list(quoted.table('docs/results.md', 'By task:'))
+  assert len(by_task) == 5
+  for name, *cells in by_task:
+    method, bound = name.split(', ')
+    variant = columns[bound][method == 'PARROT']
+    for text, task in zip(cells, quoted.TASKS):
+      quoted.agrees(text, recorded, method.lower(), variant, [task])
 
 
 def test_the_ablations_quote_what_is_recorded():
