@@ -130,11 +130,12 @@ def name_points(
   """
   figure.draw_without_rendering()
   renderer = backend_agg.FigureCanvasAgg(figure).get_renderer()
-  taken = [
+  lines = [
       transforms.Bbox.from_bounds(x - 3, y - 3, 6, 6)
       for line in panel.lines
       for x, y in _along(panel.transData.transform(line.get_xydata()))
   ]
+  named: list[transforms.BboxBase] = []
   for text, x, y, colour in names:
     places = [
         panel.annotate(
@@ -145,9 +146,11 @@ def name_points(
     boxes = [
         each.get_window_extent(renderer).padded(_GAP) for each in places
     ]
-    covered = [box.count_overlaps(taken) for box in boxes]
+    covered = [  # Two names on each other cannot be read at all.
+        (box.count_overlaps(named), box.count_overlaps(lines)) for box in boxes
+    ]
     best = covered.index(min(covered))
-    taken.append(boxes[best])
+    named.append(boxes[best])
     for place in places[:best] + places[best + 1:]:
       place.remove()
 

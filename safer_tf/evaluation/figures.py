@@ -212,7 +212,7 @@ def frontier(rows: Sequence[Row]) -> figure_lib.Figure:
   Returns:
     The figure; violations on an axis that is logarithmic from 1 on.
   """
-  figure, (panel,) = drawing.grid(1, width=6.4, height=4.0)
+  figure, (panel,) = drawing.grid(1, width=6.4, height=4.8)
   points: dict[str, list[tuple[float, float, float]]] = {}
   names: list[tuple[str, float, float, str]] = []
   for (method, variant), ours in summaries.by_kind(rows).items():
