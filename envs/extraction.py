@@ -37,7 +37,7 @@ HOVER = 0.13  # m, height of the tool at the start of an episode
 _START_SPREAD = (0.03, 0.03, 0.012)  # m
 _YAW_SPREAD = 0.12  # rad, of the object
 _SETTLE_SUBSTEPS = 24
-_GAP = 0.0005  # m, below the object when it is put down
+_GAP = 0.0005  # m, beside the height at which the object is let go
 _SCALE = np.array([STEP_POSITION] * 3 + [STEP_ANGLE] * 2)
 
 
@@ -161,7 +161,7 @@ class ExtractionEnv(py_environment.PyEnvironment):
     return ts.restart(self._observe())
 
   def _step(self, action) -> ts.TimeStep:
-    if self._current_time_step is None or self._current_time_step.is_last():
+    if self._current_time_step.is_last():  # `step` resets before the first.
       return self.reset()
     self._drive(self._checked(action))
     self._unsafe = self.scene.advance()

@@ -51,7 +51,7 @@ class ObjectState(NamedTuple):
   """Pose of the object.
 
   Attributes:
-    position: [3] of its hull's centre, metres.
+    position: [3] of its origin (see `tasks.Task`), metres.
     orientation: [4] quaternion x, y, z, w.
   """
 

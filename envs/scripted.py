@@ -13,8 +13,8 @@ from envs import extraction
 from envs import rotations
 from envs import scene
 
-# Standard deviation of the actuation noise of an episode of the offline data,
-# as a share of the action range. No level is so small that its actions would
+# Standard deviation of the actuation noise of an episode of the offline data;
+# actions lie in [-1, 1]. No level is so small that its actions would
 # form a spike in the density, nor so large that |z| alone would tell it apart.
 NOISE_LEVELS = (0.3, 0.5, 0.7)
 
@@ -30,8 +30,8 @@ _STRAYED = 0.030  # m; beyond this a descent is given up
 _AT_GRASP = 0.006  # m
 _LIFT = 0.02  # m above what extraction needs
 _OPEN, _CLOSE = 0.8, -0.8
-# The gripper's command is a threshold at +-0.5; noise of this share may turn a
-# command into `hold`, seldom into its opposite.
+# The gripper's command is a threshold at +-0.5; this share of the noise may turn
+# a command into `hold`, seldom into its opposite.
 _GRIPPER_NOISE = 0.5
 
 
@@ -52,7 +52,8 @@ class ScriptedPolicy:
 
     Args:
       seed: of its noise.
-      noise: standard deviation of the noise, as a share of the action range.
+      noise: standard deviation of the noise, before it is truncated; the
+        gripper has half of it.
     """
     self._generator = np.random.default_rng(seed)
     self._noise = noise * np.array([1.0] * 5 + [_GRIPPER_NOISE])

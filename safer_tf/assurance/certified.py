@@ -167,9 +167,9 @@ def fixed_sequence(
     The largest rejected index, None if no chain rejects anything.
   """
   starts = np.arange(num_starts) * len(p_values) // num_starts
-  accepted = np.asarray(p_values) > delta / num_starts
+  failed = np.asarray(p_values) > delta / num_starts
   for start in starts[::-1]:
-    failures = np.flatnonzero(accepted[start:])
+    failures = np.flatnonzero(failed[start:])
     length = failures[0] if failures.size else len(p_values) - start
     if length:
       return int(start + length - 1)

@@ -90,7 +90,7 @@ class Recorder(wrappers.PyEnvironmentBaseWrapper):
 
 
 def episode_seeds(seed: int, count: int, purpose: int) -> np.ndarray:
-  """Seeds of evaluation episodes, unlike those of any training.
+  """Seeds of evaluation episodes, almost surely unlike those of a training.
 
   Args:
     seed: of the evaluation.
@@ -128,7 +128,7 @@ def roll_out(
 
 
 def zero_latents(size: int) -> Policy:
-  """The prior's most likely action: z = 0 in every state."""
+  """z = 0 in every state: the middle of every latent bound."""
   zero = np.zeros(size, np.float32)
   return lambda time_step: zero
 

@@ -289,11 +289,12 @@ def _better(by_variant: Mapping[str, Sequence[tables.Row]]) -> str:
 def _merit(rows: Sequence[tables.Row]) -> tuple[float, float]:
   """Mean success and negative mean violations over tasks."""
   tasks = _group(rows, 'task').values()
-  success = statistics.summarise([
-      statistics.summarise([row['eval_success_rate'] for row in task]).mean
-      for task in tasks
-  ]).mean
-  violations = statistics.summarise([row['violations'] for row in rows]).mean
+  success, violations = (
+      statistics.summarise([
+          statistics.summarise([row[column] for row in task]).mean
+          for task in tasks
+      ]).mean for column in ('eval_success_rate', 'violations')
+  )
   return (
       -1.0 if math.isnan(success) else success,
       -math.inf if math.isnan(violations) else -violations,

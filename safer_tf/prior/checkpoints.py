@@ -33,12 +33,16 @@ def _listed(directory: str, which: str) -> str | None:
 class Checkpoints:
   """Writes and restores the learner, and the best prior so far."""
 
-  def __init__(self, learner: learner_lib.Learner, directory: str):
+  def __init__(
+      self, learner: learner_lib.Learner, directory: str, num_best: int
+  ):
     """Opens a directory of checkpoints.
 
     Args:
       learner: what is saved and restored.
       directory: made if needed; in that of the prior.
+      num_best: how often, at most, weights may be the best so far between two
+        calls of `save`.
 
     Raises:
       UserError: a list of checkpoints is damaged.
@@ -61,9 +65,8 @@ class Checkpoints:
     )
     self._best = tf.train.CheckpointManager(
         tf.train.Checkpoint(prior=learner.prior),
-        # Several may be the best so far between two of the latest, whose own
-        # must stay.
-        os.path.join(directory, _BEST), max_to_keep=4,
+        # What either of the latest two names as its best has to stay.
+        os.path.join(directory, _BEST), max_to_keep=2 * num_best + 1,
     )
 
   @property

@@ -60,8 +60,8 @@ class _Conditioner(tf.Module):
 class ConditionalRealNVP(tf.Module):
   """a = f(z; s, c), with exact log-likelihood (Eq. 1; Dinh et al., 2017).
 
-  Couplings come in pairs that swap the fixed and the free half; the halves are
-  drawn anew, interleaved with the last, from pair to pair.
+  Couplings come in pairs that swap the fixed and the free half; between pairs
+  one fixed permutation interleaves the halves.
   """
 
   def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import time
 from typing import Any, Mapping, Optional
@@ -206,7 +207,10 @@ class _Run:
     self._settings = settings
     self._sampler = self._sampler_of(store)
     self._checkpoints = checkpoints_lib.Checkpoints(
-        learner, os.path.join(directory, layout.CHECKPOINTS_DIR)
+        learner, os.path.join(directory, layout.CHECKPOINTS_DIR),
+        num_best=math.ceil(
+            settings['checkpoint_interval'] / settings['validation_interval']
+        ),
     )
     self._checkpoints.restore_latest()
     self._start = time.monotonic() - self._checkpoints.seconds

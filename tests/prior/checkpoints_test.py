@@ -26,7 +26,7 @@ class _Learner(tf.Module):
 
 def _opened(directory):
   learner = _Learner()
-  return learner, checkpoints.Checkpoints(learner, str(directory))
+  return learner, checkpoints.Checkpoints(learner, str(directory), num_best=3)
 
 
 def test_latest_and_best_are_restored(tmp_path):
@@ -45,6 +45,23 @@ def test_latest_and_best_are_restored(tmp_path):
   assert not second.keep_if_best(2.5)
   second.restore_best()
   np.testing.assert_array_equal(learner.prior.weight, [2])
+
+
+def test_a_best_is_kept_for_as_long_as_one_of_the_latest_names_it(tmp_path):
+  learner, opened = _opened(tmp_path)
+  for step in range(1, 10):  # Each is the best so far, every third is saved.
+    learner.at(step)
+    opened.keep_if_best(float(step))
+    if step % 3 == 0 and step < 9:
+      opened.save(0.0)
+  for name, best in (('ckpt-3', 3), ('ckpt-6', 6)):
+    _, again = _opened(tmp_path)
+    path = str(tmp_path / 'latest' / name)
+    tf.train.Checkpoint(best_step=again._best_step).restore(
+        path).expect_partial()
+    assert again.best_step == best
+    again.restore_best()
+    np.testing.assert_array_equal(again._learner.prior.weight, [best])
 
 
 def test_without_a_best_the_last_is_left(tmp_path):
