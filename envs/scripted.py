@@ -30,8 +30,8 @@ _STRAYED = 0.030  # m; beyond this a descent is given up
 _AT_GRASP = 0.006  # m
 _LIFT = 0.02  # m above what extraction needs
 _OPEN, _CLOSE = 0.8, -0.8
-# The gripper's command is a threshold at +-0.5; this share of the noise may turn
-# a command into `hold`, seldom into its opposite.
+# The gripper's command is a threshold at +-0.5; this share of the noise may
+# turn a command into `hold`, seldom into its opposite.
 _GRIPPER_NOISE = 0.5
 
 

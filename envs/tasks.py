@@ -20,8 +20,8 @@ class Task:
   """Constants of one extraction task.
 
   The origin of an object is the centre of its box in the axes of its own mesh.
-  Turned to `rest_orientation` the object is not centred about it: it falls by up
-  to 12 mm (on evaluated tasks 5) and its middle is up to 11 mm (4) off.
+  Turned to `rest_orientation` the object is not centred about it: it falls by
+  up to 12 mm (on evaluated tasks 5) and its middle is up to 11 mm (4) off.
 
   Attributes:
     name: e.g. `extract_07`.
