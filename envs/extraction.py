@@ -161,7 +161,7 @@ class ExtractionEnv(py_environment.PyEnvironment):
     return ts.restart(self._observe())
 
   def _step(self, action) -> ts.TimeStep:
-    if self._current_time_step.is_last():  # `step` resets before the first.
+    if self._current_time_step is None or self._current_time_step.is_last():
       return self.reset()
     self._drive(self._checked(action))
     self._unsafe = self.scene.advance()

@@ -127,8 +127,8 @@ def episode_limit(
     raise errors.UserError(
         f'The data hold an episode of {longest} steps, more than '
         f'max_episode_steps = {stated}; a certified bound needs the true '
-        'limit: set compute_assurance.max_episode_steps and '
-        'confirm_assurance.max_episode_steps to the environment\'s.'
+        'limit: set MAX_EPISODE_STEPS to the environment\'s, in a gin file '
+        'after a method\'s.'
     )
   return longest if stated is None else stated
 

@@ -112,7 +112,8 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
   for name in gin_types.unused_macros():
     raise _bad(
         f'{name} is set and nothing uses it as %{name}: expected the name of a '
-        'macro of these files, or a binding such as train_agent.seed.',
+        'macro of these files (of one that base.gin has: a file of '
+        'methods/*.gin before yours), or a binding such as train_agent.seed.',
         gin_files
     )
   for name in gin_types.unused_scopes():

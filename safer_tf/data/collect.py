@@ -116,8 +116,11 @@ def collect_data(
       'steps_per_shard': steps_per_shard,
   }
   if _is_finished(data_dir, units, origin):
+    dataset.read_index(data_dir)
+    print(f'{data_dir} is finished with these settings; nothing to do.')
     return data_dir
   spec = _common_spec(make_env, tasks)
+  _check_same_spec(data_dir, spec)
   files.ensure_dir(data_dir)
   dataset.write_spec(data_dir, spec, origin)
   start = time.monotonic()
@@ -210,6 +213,18 @@ def _is_finished(
   return all(os.path.exists(os.path.join(data_dir, name)) for name in names)
 
 
+def _check_same_spec(data_dir: str, spec: schema.EpisodeSpec) -> None:
+  """Refuses to go on in shards of what the environment was before."""
+  if not os.path.exists(os.path.join(data_dir, layout.EPISODE_SPEC)):
+    return
+  found, _ = dataset.read_spec(data_dir)
+  if found != spec:
+    raise errors.UserError(
+        f'{data_dir} holds a dataset of {found}, the environment now has '
+        f'{spec}. Choose another --root_dir or delete that directory.'
+    )
+
+
 def _common_spec(
     make_env: Callable[[str], Any], tasks: Sequence[str]
 ) -> schema.EpisodeSpec:
@@ -293,7 +308,14 @@ def _task_env(make_env: str, make_policy: str, task: str) -> tuple[Any, Any]:
   if key not in _last:
     _close_last()
     env = _resolve(make_env)(task)
-    _last[key] = env, _resolve(make_policy)(env)
+    policy = _resolve(make_policy)(env)
+    for name in ('reset', 'action'):
+      if not callable(getattr(policy, name, None)):
+        raise errors.UserError(
+            f'{type(policy).__name__}, which {make_policy} makes, has no '
+            f'{name}: expected reset(seed, noise) and action() (docs/data.md).'
+        )
+    _last[key] = env, policy
   return _last[key]
 
 

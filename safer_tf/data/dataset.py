@@ -153,8 +153,9 @@ def read_spec(data_dir: str) -> tuple[schema.EpisodeSpec, dict[str, Any]]:
   path = os.path.join(data_dir, layout.EPISODE_SPEC)
   value = files.read_json(
       path, 'the spec of a dataset, which bin/collect_data.py writes. Run it '
-      f'with this --root_dir, once this file and {layout.STAGE} beside it are '
-      'deleted if they are there', ['format_version']
+      f'with {os.path.dirname(data_dir) or "."} for its --root_dir, once this '
+      f'file and {layout.STAGE} beside it are deleted if they are there',
+      ['format_version']
   )
   version = value['format_version']
   if version != schema.FORMAT_VERSION:
@@ -281,6 +282,10 @@ def check(
   Raises:
     UserError: it does not suit the spec.
   """
+  if not isinstance(episode, schema.Episode):
+    raise errors.UserError(
+        f'{type(episode).__name__} is no episode: expected schema.Episode.'
+    )
   try:
     arrays = {name: np.asarray(getattr(episode, name)) for name in _OF_STEPS}
   except ValueError as error:
@@ -325,9 +330,9 @@ def _misfit(
     arrays: Mapping[str, np.ndarray], spec: schema.EpisodeSpec
 ) -> str:
   """What is wrong with an episode's arrays; empty if nothing is."""
-  if not arrays['reward'].shape or not len(arrays['reward']):
+  steps = arrays['reward'].shape[:1]
+  if steps in ((), (0,)):
     return 'it has no rewards, so no step'
-  steps = arrays['reward'].shape
   shapes = {
       'observation': steps + spec.observation_shape,
       'action': steps + (spec.action_size,), 'reward': steps, 'unsafe': steps,

@@ -11,6 +11,7 @@ from typing import Any, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
+from safer_tf.common import errors
 from safer_tf.common import labels
 from safer_tf.data import schema
 
@@ -91,15 +92,22 @@ def roll_out(
     The episode.
 
   Raises:
-    UserError: the environment has no seed or no labels, or does not end.
+    UserError: the environment has no seed or no labels, or does not end, or
+      an action is none of its actions' shape.
   """
   observations, actions, rewards, unsafe = [], [], [], []
   success = False
+  shape = tuple(env.action_spec().shape)
   time_step = labels.seeded_reset(env, task, chosen.seed)
   policy.reset(_SEEDS + chosen.seed, chosen.noise)
   while not time_step.is_last():
     observations.append(np.array(time_step.observation))
     actions.append(np.array(policy.action(), np.float32))
+    if actions[-1].shape != shape:
+      raise errors.UserError(
+          f'{type(policy).__name__} of task {task} gives the action '
+          f'{actions[-1].tolist()}; expected {list(shape)} numbers.'
+      )
     time_step = env.step(actions[-1])
     rewards.append(time_step.reward)
     labels.check_length(len(rewards))

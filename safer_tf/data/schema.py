@@ -23,7 +23,8 @@ class EpisodeSpec:
 
   Attributes:
     observation_shape: of one observation, e.g. (48, 48, 3).
-    observation_dtype: `uint8` (images) or `float32` (vectors).
+    observation_dtype: `uint8` (images) or `float32` (vectors); its name, or
+      numpy's or TensorFlow's type.
     action_size: components of a float32 action in [-1, 1]; 2 or more.
   """
 
@@ -32,6 +33,19 @@ class EpisodeSpec:
   action_size: int
 
   def __post_init__(self):
+    try:
+      normal = {
+          'observation_shape': tuple(map(int, self.observation_shape)),
+          'observation_dtype': tf.as_dtype(self.observation_dtype).name,
+          'action_size': int(self.action_size),
+      }
+    except (TypeError, ValueError) as error:
+      raise errors.UserError(
+          f'{self!r} is no spec ({error}): expected e.g. '
+          'EpisodeSpec((48, 48, 3), \'uint8\', action_size=6).'
+      ) from error
+    for name, value in normal.items():
+      object.__setattr__(self, name, value)  # Frozen.
     if self.observation_dtype not in _DTYPES:
       raise errors.UserError(
           f'Observations of type {self.observation_dtype} cannot be stored: '
@@ -83,9 +97,9 @@ class EpisodeSpec:
     )
 
   def __str__(self) -> str:
-    shape = list(self.observation_shape)
+    shape = ', '.join(map(str, self.observation_shape))
     return (
-        f'observations {self.observation_dtype} {shape}, actions '
+        f'observations {self.observation_dtype} [{shape}], actions '
         f'[{self.action_size}]'
     )
 

@@ -194,7 +194,7 @@ def load_prior(path: str, *, prior: str | None = None) -> LoadedPrior:
   Raises:
     UserError: it is missing, damaged, or not what is wanted.
   """
-  spec = _read_spec(path)
+  spec = read_spec(path)
   _check_wanted(path, 'was trained as method', spec.prior, prior)
   try:
     loaded = tf.saved_model.load(path)
@@ -323,11 +323,22 @@ def _hashes(directory: str) -> dict[str, str]:
   return found
 
 
-def _read_spec(path: str) -> PriorSpec:
+def read_spec(path: str) -> PriorSpec:
+  """Reads a prior's card and checks the files that it names.
+
+  Args:
+    path: directory of the export.
+
+  Returns:
+    The card.
+
+  Raises:
+    UserError: it is missing or damaged, or a file is not the exported one.
+  """
   file = os.path.join(path, layout.PRIOR_SPEC)
   card = files.read_json(
       file, 'an exported prior, as train_prior writes it; run train_prior '
-      'first'
+      f'first, once {layout.STAGE} of the prior is deleted if it is there'
   )
   version = card.get('format_version') if isinstance(card, dict) else None
   if version != FORMAT_VERSION:

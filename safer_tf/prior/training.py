@@ -148,6 +148,7 @@ def train_prior(
   hashes = provenance.hashes(inputs)
   identity = settings_lib.identity(settings, model, store, hashes)
   if settings_lib.is_finished(directory, identity):
+    export.read_spec(layout.export_dir(root_dir, protocol, prior))
     print(f'{directory} is finished with these settings; nothing to do.')
     return layout.export_dir(root_dir, protocol, prior)
   if source is not None:

@@ -197,6 +197,11 @@ class Cell:
             f'The reward of environment step {step} is {time_step.reward}: '
             'expected a finite number. Mend the environment.'
         )
+      if not np.isfinite(time_step.observation).all():
+        raise errors.UserError(
+            f'The observation after environment step {step} holds a NaN or an '
+            'infinity: expected finite numbers. Mend the environment.'
+        )
       label = labels.read(env.get_info())
       record.add_step(time_step.reward, label, clipped > before)
       self._replay.append(

@@ -23,6 +23,7 @@ from safer_tf.rl import cell as cell_lib
 from safer_tf.rl import env_specs
 from safer_tf.rl import latent_bound as bounds
 from safer_tf.rl import latent_env
+from safer_tf.rl import trained
 
 
 @gin.configurable(denylist=['root_dir', 'seed'])
@@ -128,6 +129,7 @@ def train_agent(
   hashes = provenance.hashes(inputs)
   identity = _identity(settings, hashes, bound if computed else None)
   if _is_finished(directory, identity):
+    trained.read_result(directory)
     print(f'{directory} is finished with these settings; nothing to do.')
     return directory
   env = latent_env.wrap(

@@ -61,11 +61,12 @@ def read_result(directory: str) -> dict[str, Any]:
     Its content.
 
   Raises:
-    UserError: there is none.
+    UserError: there is none, or it is damaged.
   """
   return files.read_json(
       os.path.join(directory, layout.RESULT), 'the result of a trained '
-      'agent, which train_agent writes; run it for this cell first',
+      'agent, which train_agent writes; run it for this cell first, once '
+      f'{layout.STAGE} beside it is deleted if it is there',
       ('prior', 'action_space', 'latent_bound', 'encoder'),
   )
 

@@ -10,6 +10,7 @@ import gin
 import numpy as np
 import psutil
 import pytest
+from tf_agents.specs import array_spec
 
 import envs
 from envs import scripted
@@ -202,6 +203,24 @@ def test_finished_dataset_is_reused(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(shards, 'scan_shard', None)
   _collect_points(tmp_path)
   assert files.sha256(os.path.join(data_dir, layout.STAGE)) == stage
+  assert 'nothing to do' in capsys.readouterr().out
+  with open(os.path.join(data_dir, layout.DATA_INDEX), 'r+b') as file:
+    file.truncate(100)
+  with pytest.raises(errors.UserError, match='index.npz is damaged'):
+    _collect_points(tmp_path)
+
+
+def test_an_environment_that_has_changed_is_told(tmp_path, monkeypatch):
+  data_dir = _collect_points(tmp_path)
+  os.remove(os.path.join(data_dir, layout.STAGE))
+  before = files.sha256(os.path.join(data_dir, layout.EPISODE_SPEC))
+  monkeypatch.setattr(
+      fakes.PointEnv, 'observation_spec',
+      lambda env: array_spec.ArraySpec((4,), np.float32),
+  )
+  with pytest.raises(errors.UserError, match=r'\[3\].* now has .*\[4\]'):
+    _collect_points(tmp_path)
+  assert files.sha256(os.path.join(data_dir, layout.EPISODE_SPEC)) == before
 
 
 @pytest.mark.parametrize('change', [
@@ -231,6 +250,8 @@ def test_damaged_shard_stops_a_resume(tmp_path):
     ({'make_env': lambda name: fakes.PointEnv(name)}, 'top level'),
     ({'make_env': functools.partial(fakes.PointEnv)}, 'no name.*top level'),
     ({'make_env': fakes.UnlabelledEnv}, 'UnlabelledEnv.*unsafe'),
+    ({'make_policy': fakes.no_policy}, 'list, which .* makes, has no reset'),
+    ({'make_policy': fakes.IdlePolicy}, r'the action nan; expected \[2\]'),
 ])
 def test_bad_values_are_named(tmp_path, change, message):
   with pytest.raises(errors.UserError, match=message):

@@ -80,6 +80,18 @@ class PointPolicy:
     return np.clip([0.4, 0.0] + noise, -1, 1)
 
 
+class IdlePolicy(PointPolicy):
+  """Has no action, but for None."""
+
+  def action(self):
+    return None
+
+
+def no_policy(env):
+  """Makes something else than a policy."""
+  return [env]
+
+
 def random_episodes(count, spec, seed=0, max_length=20):
   """Episodes of noise whose frames tell their number and step."""
   generator = np.random.default_rng(seed)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tf_agents.specs import array_spec
 
 from safer_tf.common import errors
@@ -41,6 +43,24 @@ def test_decode_refuses_another_shape():
 def test_decode_refuses_what_is_no_episode(record):
   with pytest.raises(ValueError):
     schema.decode(record, fakes.IMAGE_SPEC)
+
+
+@pytest.mark.parametrize('shape', [(3,), [3], np.array([3]), (np.int64(3),)])
+@pytest.mark.parametrize('dtype', ['float32', np.float32, tf.float32])
+def test_a_spec_is_the_same_however_it_is_written(shape, dtype):
+  spec = schema.EpisodeSpec(shape, dtype, np.int64(2))
+  assert spec == fakes.VECTOR_SPEC
+  assert json.loads(json.dumps(spec.to_json())) == (
+      {**fakes.VECTOR_SPEC.to_json(), 'observation_shape': [3]}
+  )
+
+
+@pytest.mark.parametrize('arguments', [
+    (3, 'float32', 2), ((3,), 'floats', 2), ((3,), 'float32', 'two'),
+])
+def test_what_is_no_spec_is_told(arguments):
+  with pytest.raises(errors.UserError, match='is no spec .* expected e.g.'):
+    schema.EpisodeSpec(*arguments)
 
 
 def test_spec_refuses_types_that_cannot_be_stored():

@@ -205,6 +205,7 @@ def test_a_finished_dataset_is_not_written_over(path, episodes):
     ({'action': lambda e: e.action[1:]}, 'action has shape.*rewards'),
     ({'reward': lambda e: [None] * len(e)}, 'reward is object'),
     ({'reward': lambda e: None}, 'no rewards'),
+    ({'reward': lambda e: e.reward[:, None]}, r'reward has shape .*, 1\)'),
     ({'reward': lambda e: [[1], [1, 2]]}, 'ragged'),
     ({'noise': lambda e: None}, 'noise is None'),
     ({'task': lambda e: 'a/b'}, "task is 'a/b'"),
@@ -222,6 +223,12 @@ def test_what_is_wrong_with_an_episode_is_named(change, message):
   wrong = dataclasses.replace(episode, **{name: make(episode)})
   with pytest.raises(errors.UserError, match=message):
     dataset.check(wrong, fakes.VECTOR_SPEC)
+
+
+def test_what_is_no_episode_is_named():
+  episode, = fakes.random_episodes(1, fakes.VECTOR_SPEC)
+  with pytest.raises(errors.UserError, match='dict is no episode'):
+    dataset.check(dataclasses.asdict(episode), fakes.VECTOR_SPEC)
 
 
 def test_plain_sequences_will_do(tmp_path, episodes):

@@ -336,8 +336,11 @@ def test_a_damaged_export_is_mended_as_its_message_says(root):
   part = os.path.join(path, 'variables', 'variables.data-00000-of-00001')
   with open(part, 'r+b') as file:
     file.truncate(100)
-  with pytest.raises(errors.UserError, match='delete stage.json beside it'):
+  remedy = 'delete stage.json beside it'
+  with pytest.raises(errors.UserError, match=remedy):
     export.load_prior(path)
+  with pytest.raises(errors.UserError, match=remedy):
+    training.train_prior(root)
   os.remove(os.path.join(os.path.dirname(path), layout.STAGE))
   assert training.train_prior(root) == path
   for one, other in zip(before, _weights(path)):

@@ -44,6 +44,13 @@ class _DoubleEnv(fakes.ReachEnv):
     return super()._observe().astype(np.float64)
 
 
+class _NanEnv(fakes.ReachEnv):
+
+  def _observe(self):
+    observed = super()._observe()
+    return observed * np.float32('nan') if self._steps else observed
+
+
 class _BadRewardEnv(fakes.ReachEnv):
 
   def _step(self, action):
@@ -77,6 +84,22 @@ def test_a_finished_agent_is_known_again(root, capsys):
   assert 'nothing to do' in capsys.readouterr().out
   with pytest.raises(errors.UserError, match='batch_size was .*, is now 9'):
     small_cell.train(root, num_steps=90, batch_size=9)
+
+
+def test_a_damaged_result_is_mended_as_its_message_says(root):
+  directory = small_cell.train(root, num_steps=40, initial_steps=30)
+  path = os.path.join(directory, layout.RESULT)
+  before = files.read_json(path, 'it')
+  with open(path, 'r+b') as file:
+    file.truncate(30)
+  with pytest.raises(errors.UserError, match='once stage.json beside it is'):
+    small_cell.train(root, num_steps=40, initial_steps=30)
+  os.remove(os.path.join(directory, layout.STAGE))
+  small_cell.train(root, num_steps=40, initial_steps=30)
+  after = files.read_json(path, 'it')
+  for result in (before, after):
+    del result['wall_seconds'], result['git_revision']
+  assert after == before
 
 
 def test_damaged_policies_are_written_again(root):
@@ -198,6 +221,7 @@ def test_learns_a_trivial_task(root):
     ({'make_env': lambda name: _SilentEnv()}, 'unsafe.*data.md'),
     ({'make_env': lambda name: _DoubleEnv()}, 'float64, by its spec of'),
     ({'make_env': lambda name: _BadRewardEnv()}, 'reward of .* is nan'),
+    ({'make_env': lambda name: _NanEnv()}, 'observation after .* holds a NaN'),
     ({'make_env': lambda name: _SilentLaterEnv()}, "gives unsafe = 'False'"),
 ])
 def test_refuses_bad_config_and_leaves_no_result(root, changes, message):
