@@ -140,6 +140,14 @@ def test_chance_quotes_what_is_recorded():
     quoted.agrees(cells[6], recorded, method, 'default', quoted.TASKS, digits=1)
 
 
+def test_second_priors_quote_what_is_recorded():
+  recorded = quoted.recorded('seen', 'ablations')
+  shown = list(quoted.table('docs/results.md', '- **Another training of'))
+  assert [name.split(',')[0] for name, *_ in shown] == ['SAFER', 'PARROT']
+  for name, *cells in shown:
+    _agree(cells, recorded, (f'{name.split(",")[0].lower()}_second', 'default'))
+
+
 def test_run_again_on_the_same_kind_of_machine_it_is_the_recorded_row():
   with open(quoted.TOP / 'results' / 'rerun.csv', newline='') as file:
     again = [row for row in csv.DictReader(file) if 'avx512f' in row['machine']]

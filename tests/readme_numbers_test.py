@@ -82,7 +82,8 @@ _POINTS = (
     (('seen', 'table1', '0'), 'safer', 'default'),
     (('seen', 'rerun', '0'), 'safer', 'default'),
     *((('seen', 'ablations'), method, 'default') for method in (
-        'safer_second', 'safer_no_context', 'safer_deterministic')),
+        'safer_second', 'parrot_second', 'safer_no_context',
+        'safer_deterministic')),
 )
 
 
