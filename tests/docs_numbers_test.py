@@ -71,7 +71,7 @@ def test_the_tables_quote_what_is_recorded(path, heading, protocol, n_rows):
 
 
 def test_the_boxes_quote_what_is_recorded():
-  recorded = quoted.recorded('seen', 'table1', 'tradeoff', seeds=('0',))
+  recorded = quoted.recorded('seen', 'table1', 'tradeoff', seeds=('0', '1'))
   columns = {
       '0.31': ('default', 'default'), '0.47': ('tradeoff_0.02',) * 2,
       '0.7': (None, 'tradeoff_range_0.7'),
@@ -93,6 +93,22 @@ def test_the_boxes_quote_what_is_recorded():
     variant = columns[bound][method == 'PARROT']
     for text, task in zip(cells, quoted.TASKS):
       quoted.agrees(text, recorded, method.lower(), variant, [task])
+
+
+def test_the_bounds_of_figure_6_quote_what_is_recorded():
+  recorded = quoted.recorded('seen', 'table1', 'tradeoff', seeds=('0', '1'))
+  (_, *success), (_, *violations) = quoted.table(
+      'docs/results.md', 'Figure 6, Task 5'
+  )
+  kinds = (
+      'default', 'tradeoff_0.02', 'tradeoff_range_1', 'tradeoff_0.05',
+      'tradeoff_0.15', 'tradeoff_0.3', 'tradeoff_0.45',
+  )
+  assert len(success) == len(violations) == len(kinds)
+  for pair, variant in zip(zip(success, violations), kinds):
+    quoted.agrees(
+        ' / '.join(pair), recorded, 'safer', variant, quoted.TASKS[4:5]
+    )
 
 
 def test_the_ablations_quote_what_is_recorded():
@@ -227,7 +243,7 @@ _NEW_FLOWS = (
 
 def test_agents_of_new_flows_quote_what_is_recorded():
   shown = list(quoted.table('docs/results.md', '### Agents'))
-  one_seed = next(n for n, row in enumerate(shown) if 'one seed' in row[0])
+  two_seeds = next(n for n, row in enumerate(shown) if 'two seeds' in row[0])
   kinds = (
       *_NEW_FLOWS, ('context_parrot_refit', 'default'),
       ('context_parrot_refit', 'own_range'), _NEW_FLOWS[0],
@@ -235,7 +251,8 @@ def test_agents_of_new_flows_quote_what_is_recorded():
   )
   assert len(shown) == len(kinds)
   for number, ((_, *cells), kind) in enumerate(zip(shown, kinds)):
-    seeds, digits = (('0', '1', '2'), 1) if number < one_seed else (('0',), 0)
+    seeds, digits = (('0', '1'), 0) if number >= two_seeds else (
+        ('0', '1', '2'), 1)
     recorded = quoted.recorded('seen', 'ablations', 'tradeoff', seeds=seeds)
     _agree(cells, recorded, kind, digits=digits)
 

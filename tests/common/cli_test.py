@@ -117,6 +117,8 @@ def test_an_interruption_says_how_to_go_on(tmp_path):
           '--gin_bindings=collect_data.num_steps = 100000',
       ], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
       env={**os.environ, 'SAFER_PROGRESS_SECONDS': '0'},
+      # Who runs the tests in the background of a shell has it ignored.
+      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
   )
   told = ''
   while 'Collecting' not in told:  # It is at work.
