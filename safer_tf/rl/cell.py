@@ -180,6 +180,9 @@ class Cell:
     env, record = self._env, self._curve
     env.seed(streams.episode_seed(self._seed, len(record.rows)))
     time_step = env.reset()
+    _check_finite(
+        time_step.observation, f'before environment step {record.env_steps}'
+    )
     record.begin()
     self._replay.begin(time_step.observation)
     frames = []
@@ -197,11 +200,7 @@ class Cell:
             f'The reward of environment step {step} is {time_step.reward}: '
             'expected a finite number. Mend the environment.'
         )
-      if not np.isfinite(time_step.observation).all():
-        raise errors.UserError(
-            f'The observation after environment step {step} holds a NaN or an '
-            'infinity: expected finite numbers. Mend the environment.'
-        )
+      _check_finite(time_step.observation, f'after environment step {step}')
       label = labels.read(env.get_info())
       record.add_step(time_step.reward, label, clipped > before)
       self._replay.append(
@@ -267,6 +266,14 @@ class Cell:
         int(self._episodes.numpy()),
     )
     self._replay.load(self._checkpoints, self._curve.env_steps)
+
+
+def _check_finite(observation: np.ndarray, when: str) -> None:
+  if not np.isfinite(observation).all():
+    raise errors.UserError(
+        f'The observation {when} holds a NaN or an infinity: expected finite '
+        'numbers. Mend the environment.'
+    )
 
 
 def _write_frames(frames: list[np.ndarray], step: int) -> None:

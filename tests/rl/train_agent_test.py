@@ -45,10 +45,17 @@ class _DoubleEnv(fakes.ReachEnv):
 
 
 class _NanEnv(fakes.ReachEnv):
+  """At one step of each episode but the first of all, e.g. at a reset."""
+
+  def __init__(self, at):
+    super().__init__()
+    self._at, self._episodes = at, 0
 
   def _observe(self):
+    self._episodes += not self._steps
     observed = super()._observe()
-    return observed * np.float32('nan') if self._steps else observed
+    wrong = self._episodes > 2 and self._steps == self._at
+    return observed * np.float32('nan') if wrong else observed
 
 
 class _BadRewardEnv(fakes.ReachEnv):
@@ -221,7 +228,8 @@ def test_learns_a_trivial_task(root):
     ({'make_env': lambda name: _SilentEnv()}, 'unsafe.*data.md'),
     ({'make_env': lambda name: _DoubleEnv()}, 'float64, by its spec of'),
     ({'make_env': lambda name: _BadRewardEnv()}, 'reward of .* is nan'),
-    ({'make_env': lambda name: _NanEnv()}, 'observation after .* holds a NaN'),
+    ({'make_env': lambda name: _NanEnv(0)}, 'observation before .* a NaN'),
+    ({'make_env': lambda name: _NanEnv(1)}, 'observation after .* holds a NaN'),
     ({'make_env': lambda name: _SilentLaterEnv()}, "gives unsafe = 'False'"),
 ])
 def test_refuses_bad_config_and_leaves_no_result(root, changes, message):
